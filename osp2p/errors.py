@@ -1,0 +1,155 @@
+"""Every error that the package raises on purpose.
+
+::
+
+    Osp2pError
+    ├── LocalProtocolError          we were about to break the protocol: a bug of ours or of a caller
+    ├── RemoteProtocolError         they broke the protocol; carries the reply code that fits
+    │   ├── LineTooLong
+    │   └── MalformedLine
+    ├── NetworkError                the network failed, not the protocol
+    │   ├── ConnectFailed           nobody listens, no route, refused, unknown host
+    │   ├── ConnectionLost          closed, reset or cut off in the middle
+    │   ├── TimedOut                an absolute deadline passed
+    │   └── ListenFailed            our own port cannot be opened
+    ├── TrackerError
+    │   ├── TrackerUnreachable      no tracker answers at that address
+    │   └── TrackerRefused          it answered, with a code other than 2xx
+    ├── TransferError               one file could not be fetched
+    │   ├── NobodyHasIt
+    │   ├── SourceRefused           this holder does not serve it (or serves an empty answer)
+    │   ├── Stalled                 too slow or silent for too long, everywhere
+    │   ├── TooLarge                larger than the announced or allowed size
+    │   ├── Unverified              no checksum known, and the caller demanded one
+    │   ├── ChecksumMismatch        arrived whole, but it is not what the tracker or the link names
+    │   └── ContentChanged          the name now stands for another content than when we began
+    ├── StoreError                  the local disk
+    │   ├── DiskFull
+    │   ├── TargetLocked            another fetch is writing the same target
+    │   └── SourceChanged           a shared file shrank or changed while it was being sent
+    └── UnsafeName                  a name that would leave the shared directory, or cannot be a file's name
+
+`LocalProtocolError` is never caused by what a stranger sends. Everything else may be.
+"""
+
+from __future__ import annotations
+
+
+class Osp2pError(Exception):
+    """The root of the tree. Its text is one sentence for a person."""
+
+
+class LocalProtocolError(Osp2pError):
+    """We were asked to write something that the protocol does not allow."""
+
+
+class RemoteProtocolError(Osp2pError):
+    """The other side sent something that the protocol does not allow.
+
+    Attributes:
+        code: the three-digit reply code that a server answers with, 500 unless said otherwise.
+    """
+
+    def __init__(self, text: str, code: int = 500) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class LineTooLong(RemoteProtocolError):
+    """A line, or a reply, is over its limit. The connection cannot go on."""
+
+
+class MalformedLine(RemoteProtocolError):
+    """A line does not have the form that its verb demands. The connection may go on."""
+
+
+class NetworkError(Osp2pError):
+    """The network failed."""
+
+
+class ConnectFailed(NetworkError):
+    """No connection could be made."""
+
+
+class ConnectionLost(NetworkError):
+    """The connection ended before its work was done."""
+
+
+class TimedOut(NetworkError):
+    """An absolute deadline passed."""
+
+
+class ListenFailed(NetworkError):
+    """A port of ours cannot be opened."""
+
+
+class TrackerError(Osp2pError):
+    """The tracker did not do what we need of it."""
+
+
+class TrackerUnreachable(TrackerError):
+    """No tracker answers at its address."""
+
+
+class TrackerRefused(TrackerError):
+    """The tracker answered with a code other than 2xx.
+
+    Attributes:
+        code: the terminator's three digits.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class TransferError(Osp2pError):
+    """A file could not be fetched."""
+
+
+class NobodyHasIt(TransferError):
+    """No peer is known to hold the file."""
+
+
+class SourceRefused(TransferError):
+    """This holder does not serve the file."""
+
+
+class Stalled(TransferError):
+    """The bytes came too slowly, or not at all."""
+
+
+class TooLarge(TransferError):
+    """The file is larger than what was announced or allowed."""
+
+
+class Unverified(TransferError):
+    """The file arrived, but nothing proves it and the caller demanded proof."""
+
+
+class ChecksumMismatch(TransferError):
+    """What arrived is not what was announced."""
+
+
+class ContentChanged(TransferError):
+    """The name stands for another content than when the fetch began."""
+
+
+class StoreError(Osp2pError):
+    """The local disk did not do what we need of it."""
+
+
+class DiskFull(StoreError):
+    """There is no space left (or a quota is used up)."""
+
+
+class TargetLocked(StoreError):
+    """Another fetch is writing the same target."""
+
+
+class SourceChanged(StoreError):
+    """A shared file shrank or changed while it was being sent."""
+
+
+class UnsafeName(Osp2pError):
+    """A name escapes its directory or cannot name a file."""

@@ -1,0 +1,188 @@
+"""Every number that a stranger can push on, in one frozen object.
+
+A stranger is whoever is at the other end of a connection: a peer, a tracker, or a file name that one of them sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SECONDS = 1.0
+MINUTES = 60.0
+KIB = 1024
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of one node. A test or a user replaces single fields with `dataclasses.replace`."""
+
+    # --- lines and replies ---
+
+    max_line: int = 4096
+    """Longest line in bytes, LF not counted. Source: the 2007 programs."""
+
+    max_reply_lines: int = 200_000
+    """Most lines of one reply that we read: a page of LIST, or everybody in WHO."""
+
+    max_reply_bytes: int = 32 * MIB
+    """Most bytes of one reply that we read."""
+
+    max_base_reply: int = 4095
+    """Most bytes of an answer to WANT or WHO without HELLO. Source: the old programs' one buffer of 4096."""
+
+    max_base_peer_line: int = 256
+    """Longest PEER line in bytes without HELLO; a longer one shows a shortened alias. Source: old peers' buffers."""
+
+    max_same_host_share: float = 0.5
+    """Largest part of an answer to a base client that one source address fills while there are others to name."""
+
+    # --- names ---
+
+    max_name: int = 1024
+    """Longest file name in raw bytes, sub-directories included. Its quoted form still fits a line."""
+
+    max_alias: int = 2047
+    """Longest alias in raw bytes. Source: the 2007 tracker."""
+
+    # --- connections to a server of ours ---
+
+    max_connections: int = 10_000
+    """Most connections of one server at a time; what comes beyond waits in the kernel's queue."""
+
+    max_connections_per_host: int = 1000
+    """Most connections of one address at a time; what comes beyond is closed at once. Labs run hundreds on one host."""
+
+    first_command_timeout: float = 60 * SECONDS
+    """Idle time before the first command. Source: the 2007 tracker."""
+
+    idle_timeout: float = 600 * SECONDS
+    """Idle time after the first command; a blank line counts as activity. Source: the 2007 tracker."""
+
+    line_timeout: float = 60 * SECONDS
+    """From the first byte of a line to its end: a dripper does not live for ever."""
+
+    send_timeout: float = 60 * SECONDS
+    """For one answer to be taken by the other side's kernel: who never reads is dropped."""
+
+    accept_backoff: float = 0.1 * SECONDS
+    """Pause after accept failed for want of file descriptors or memory."""
+
+    # --- the tracker's books ---
+
+    max_base_files: int = 1000
+    """Most files of one peer without HELLO. Source: the 2007 tracker."""
+
+    max_files: int = 1_000_000
+    """Most files of one peer that said HELLO."""
+
+    max_registrations: int = 4_000_000
+    """Most registrations (peer, file) that a tracker keeps. At some 300 bytes each."""
+
+    max_contents_per_name: int = 64
+    """Most contents that one name stands for."""
+
+    max_want_peers: int = 200
+    """Most holders in an answer to WANT after HELLO, unless max= asks for fewer."""
+
+    max_who_peers: int = 10_000
+    """Most peers in an answer to WHO after HELLO."""
+
+    max_list_page: int = 100_000
+    """Most files in one answer to LIST, paged or not, after HELLO."""
+
+    max_base_list: int = 10_000
+    """Most files in one answer to LIST without HELLO; the text gives the honest total."""
+
+    max_block_queue: int = 100
+    """Most registrations that wait for a peer in BLOCKNOTIFY; the oldest are forgotten."""
+
+    max_notify_connections: int = 50
+    """Most connections that a tracker opens at a time to tell peers of a new one."""
+
+    notify_timeout: float = 5 * SECONDS
+    """For one such connection, from connect to close."""
+
+    # --- a sharer ---
+
+    max_uploads: int = 200
+    """Most uploads at a time; what comes beyond is closed (base) or told to retry (OSP2P/2)."""
+
+    max_uploads_per_host: int = 50
+    """Most uploads at a time to one address."""
+
+    request_timeout: float = 15 * SECONDS
+    """For a stranger's first request line to arrive in full."""
+
+    min_upload_rate: float = 256.0
+    """Bytes per second, averaged over `upload_rate_window`, that a downloader must take; a slower one is dropped."""
+
+    upload_rate_window: float = 60 * SECONDS
+    """Over what time `min_upload_rate` is averaged."""
+
+    max_shared_files: int = 1_000_000
+    """Most files of a shared directory. A name that is beyond is said to be left out."""
+
+    keepalive_interval: float = 240 * SECONDS
+    """How often a sharer sends a blank line to its tracker. Source: below the 2007 tracker's 600 s."""
+
+    # --- talking to a tracker ---
+
+    connect_timeout: float = 5 * SECONDS
+    """For one TCP connection to stand."""
+
+    greeting_timeout: float = 5 * SECONDS
+    """For a tracker's whole greeting."""
+
+    reply_timeout: float = 30 * SECONDS
+    """For one whole reply."""
+
+    reconnect_first: float = 0.25 * SECONDS
+    """First pause before a lost tracker is tried again; it doubles."""
+
+    reconnect_most: float = 4 * SECONDS
+    """Longest such pause."""
+
+    max_holders: int = 2000
+    """Most holders of one file that are remembered from a tracker's answers."""
+
+    # --- a download ---
+
+    max_size: int | None = None
+    """Largest file in bytes that is fetched; None: the free disk less `disk_reserve`."""
+
+    disk_reserve: int = 64 * MIB
+    """Bytes of free disk that a download leaves untouched."""
+
+    first_byte_timeout: float = 10 * SECONDS
+    """From the request to the first byte of the answer."""
+
+    idle_transfer_timeout: float = 15 * SECONDS
+    """Longest silence in the middle of a transfer."""
+
+    silence_is_end: float = 5 * SECONDS
+    """Silence that ends a base transfer without known checksum or size. Source: 18 of 43 old peers never close."""
+
+    min_rate: float = 128.0
+    """Bytes per second, averaged over `rate_window`, below which a source is given up."""
+
+    rate_window: float = 30 * SECONDS
+    """Over what time `min_rate` is averaged."""
+
+    hedge_after: float = 1 * SECONDS
+    """How long a source may be slow before another is asked beside it."""
+
+    max_sources_per_file: int = 4
+    """Most base sources of one file at a time."""
+
+    max_parallel_files: int = 16
+    """Most files that are fetched at a time."""
+
+    max_source_tries: int = 300
+    """Most holders that are tried for one file before it is given up: more than the 250 fakes of a tracker with -f."""
+
+    max_connecting: int = 16
+    """Most holders of one file that are tried at a time until one gives a byte."""
+
+    retry_window: float = 10 * SECONDS
+    """How long a file whose holders all failed for reasons that may pass (busy, gone) is asked for again."""

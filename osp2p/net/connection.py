@@ -1,0 +1,74 @@
+"""What the rooms above know of the network: three small interfaces, with TCP and memory behind them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from osp2p.wire.address import Address
+
+
+class Connection(Protocol):
+    """A byte stream in both directions.
+
+    Every method that waits is a checkpoint often enough for cancellation and fairness, and raises `ConnectionLost`
+    when the stream breaks. After a failed or cancelled send the stream is ruined: close it, write nothing more.
+    """
+
+    @property
+    def remote(self) -> Address:
+        """The other side's address and port."""
+
+    @property
+    def local(self) -> Address:
+        """Our side's address and port."""
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """Wait for bytes. Returns: 1 to `max_bytes` bytes, or b"" when the other side has ended its direction."""
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Wait for bytes and put them into `buffer`. Returns: how many; 0 when the other direction has ended."""
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Send all of `data`: in one system call, where the kernel takes it."""
+
+    async def send_file(self, fd: int, offset: int, count: int) -> int:
+        """Send up to `count` bytes of an open file from `offset`, without copying them through Python.
+
+        Returns: how many bytes went; fewer than `count` only where the file ends earlier.
+        """
+
+    async def send_eof(self) -> None:
+        """End our direction; the other one goes on."""
+
+    def close(self) -> None:
+        """Close both directions now. Safe to call twice, and in a `finally`: it waits for nothing."""
+
+
+class Listener(Protocol):
+    """A port that takes connections."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; with an unspecified host for all of this machine's addresses."""
+
+    async def accept(self) -> Connection:
+        """Wait for the next connection. Raises: OSError as accept(2) gives it, EMFILE and ENFILE among them."""
+
+    def close(self) -> None:
+        """Stop listening. Safe to call twice."""
+
+
+class Network(Protocol):
+    """Where connections come from."""
+
+    async def connect(self, host: str, port: int) -> Connection:
+        """Connect to a name or an address.
+
+        The caller sets the deadline. Raises: ConnectFailed.
+        """
+
+    async def listen(self, port: int, host: str = "0.0.0.0") -> Listener:
+        """Open a port; 0 takes any free one. Raises: ListenFailed."""
+
+    def local_addresses(self) -> list[str]:
+        """This machine's numeric IPv4 addresses, the one that other machines most likely reach first, loopback last."""

@@ -1,0 +1,99 @@
+"""Lines over a connection, for both sides of it."""
+
+from __future__ import annotations
+
+import trio
+
+from osp2p.errors import ConnectionLost
+from osp2p.limits import Limits
+from osp2p.net.connection import Connection
+from osp2p.net.errors import deadline
+from osp2p.wire.line import LineBuffer
+from osp2p.wire.reply import Reply, ReplyParser
+
+_READ_BYTES = 65536
+
+
+class LineConnection:
+    """A connection, read line by line; raw bytes may stand between lines.
+
+    Args:
+        connection: owned from now on; `close` closes it.
+        limits: whose line and reply limits count.
+    """
+
+    def __init__(self, connection: Connection, limits: Limits) -> None:
+        self.connection = connection
+        self._buffer = LineBuffer(limits.max_line)
+        self._replies = ReplyParser(limits.max_reply_lines, limits.max_reply_bytes)
+
+    @property
+    def has_buffered(self) -> bool:
+        """Whether received bytes wait to be read."""
+        return len(self._buffer) > 0
+
+    async def read_line(self, at: float) -> bytes | None:
+        """Read one line.
+
+        Args:
+            at: the absolute time (trio's clock) by which the whole line must be here.
+
+        Returns: the line without its LF, or None if the other side has ended its direction between two lines.
+
+        Raises:
+            LineTooLong, TimedOut.
+            ConnectionLost: also if the other side ended in the middle of a line.
+
+        Cancellation: what has arrived stays buffered; the next call goes on.
+        """
+        with deadline(at, str(self.connection.remote)):
+            while (line := self._buffer.next_line()) is None:
+                data = await self.connection.receive(_READ_BYTES)
+                if not data:
+                    if len(self._buffer):
+                        raise ConnectionLost(f"{self.connection.remote}: closed in the middle of a line")
+                    return None
+                self._buffer.feed(data)
+        return line
+
+    async def read_reply(self, at: float) -> Reply:
+        """Read one whole reply.
+
+        Args:
+            at: the absolute time by which all of it must be here.
+
+        Raises:
+            LineTooLong, TimedOut, ConnectionLost.
+        """
+        reply = None
+        while reply is None:
+            line = await self.read_line(at)
+            if line is None:
+                raise ConnectionLost(f"{self.connection.remote}: closed before its answer was whole")
+            reply = self._replies.feed_line(line)
+        return reply
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Read raw bytes: first those that are buffered, then from the connection.
+
+        Returns: how many bytes; 0 when the other side has ended its direction.
+        """
+        if len(self._buffer):
+            await trio.lowlevel.checkpoint()
+            data = self._buffer.take(len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
+        return await self.connection.receive_into(buffer)
+
+    async def send(self, data: bytes | memoryview, at: float) -> None:
+        """Send all of `data` by the absolute time `at`.
+
+        Raises:
+            TimedOut, ConnectionLost: the stream is ruined; close it.
+        """
+        with deadline(at, str(self.connection.remote)):
+            await self.connection.send(data)
+
+    def close(self) -> None:
+        """Close the connection; waits for nothing."""
+        self.connection.close()

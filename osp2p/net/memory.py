@@ -1,0 +1,172 @@
+"""A network in memory, for tests and simulations in virtual time: hosts, ports, and pipes that push back."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+
+import trio
+
+from osp2p.errors import ConnectFailed, ConnectionLost, ListenFailed
+from osp2p.wire.address import Address
+
+#: How many bytes a pipe holds before its sender must wait: about a socket's buffers.
+PIPE_BYTES = 65536
+
+
+class _Pipe:
+    """One direction: bytes that are on their way, at most `capacity` of them."""
+
+    def __init__(self, capacity: int) -> None:
+        self.data = bytearray()
+        self.capacity = capacity
+        self.ended = False
+        self.broken = False
+        self.changed = trio.lowlevel.ParkingLot()
+
+    def notify(self) -> None:
+        self.changed.unpark_all()
+
+
+class MemoryConnection:
+    """One end of two pipes. See `Connection`."""
+
+    def __init__(self, local: Address, remote: Address, incoming: _Pipe, outgoing: _Pipe) -> None:
+        self.local = local
+        self.remote = remote
+        self._in = incoming
+        self._out = outgoing
+        self._closed = False
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionLost(f"{self.remote}: the connection is closed")
+
+    async def receive(self, max_bytes: int) -> bytes:
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._check_open()
+            if self._in.data:
+                data = bytes(self._in.data[:max_bytes])
+                del self._in.data[:max_bytes]
+                self._in.notify()
+                return data
+            if self._in.broken:
+                raise ConnectionLost(f"{self.remote}: connection reset")
+            if self._in.ended:
+                return b""
+            await self._in.changed.park()
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        data = await self.receive(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        rest = memoryview(data)
+        while rest:
+            self._check_open()
+            if self._out.broken or self._out.ended:
+                raise ConnectionLost(f"{self.remote}: the other side is gone")
+            room = self._out.capacity - len(self._out.data)
+            if room > 0:
+                self._out.data += rest[:room]
+                rest = rest[room:]
+                self._out.notify()
+            else:
+                await self._out.changed.park()
+
+    async def send_file(self, fd: int, offset: int, count: int) -> int:
+        total = 0
+        while total < count:
+            block = os.pread(fd, min(PIPE_BYTES, count - total), offset + total)
+            if not block:
+                break
+            await self.send(block)
+            total += len(block)
+        return total
+
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._out.ended = True
+        self._out.notify()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._out.ended = True
+        self._in.broken = True  # what the other side still sends meets a reset
+        self._out.notify()
+        self._in.notify()
+
+
+class MemoryListener:
+    """A listening port of one host. See `Listener`."""
+
+    def __init__(self, network: MemoryNetwork, address: Address) -> None:
+        self._network = network
+        self.address = address
+        self._send, self._receive = trio.open_memory_channel[MemoryConnection](1000)
+
+    def offer(self, connection: MemoryConnection) -> None:
+        try:
+            self._send.send_nowait(connection)
+        except trio.WouldBlock:
+            connection.close()
+
+    async def accept(self) -> MemoryConnection:
+        try:
+            return await self._receive.receive()
+        except (trio.ClosedResourceError, trio.EndOfChannel):
+            raise ConnectionLost(f"{self.address}: no longer listening") from None
+
+    def close(self) -> None:
+        self._network.hosts.pop(self.address, None)
+        self._send.close()
+        self._receive.close()
+
+
+class MemoryNetwork:
+    """One host's view of a network in memory; `host` gives another's. See `Network`.
+
+    Args:
+        address: this host's IPv4 address in text.
+        shared: the network that another host is on already.
+        capacity: how many bytes a pipe holds.
+    """
+
+    def __init__(
+        self, address: str = "127.0.0.1", shared: MemoryNetwork | None = None, capacity: int = PIPE_BYTES
+    ) -> None:
+        self.address = address
+        self.capacity = capacity
+        self.hosts: dict[Address, MemoryListener] = shared.hosts if shared else {}
+        self._ports: count[int] = shared._ports if shared else count(40000)
+
+    def host(self, address: str) -> MemoryNetwork:
+        """The same network, seen from another host."""
+        return MemoryNetwork(address, self, self.capacity)
+
+    async def connect(self, host: str, port: int) -> MemoryConnection:
+        await trio.lowlevel.checkpoint()
+        target = Address(self.address if host in ("localhost", "127.0.0.1") else host, port)
+        listener = self.hosts.get(target)
+        if listener is None:
+            raise ConnectFailed(f"{target}: connection refused")
+        there, back = _Pipe(self.capacity), _Pipe(self.capacity)
+        local = Address(self.address, next(self._ports))
+        listener.offer(MemoryConnection(target, local, there, back))
+        return MemoryConnection(local, target, back, there)
+
+    async def listen(self, port: int, host: str = "0.0.0.0") -> MemoryListener:
+        await trio.lowlevel.checkpoint()
+        address = Address(self.address, port or next(self._ports))
+        if address in self.hosts:
+            raise ListenFailed(f"cannot listen on {address}: address already in use")
+        listener = self.hosts[address] = MemoryListener(self, address)
+        return listener
+
+    def local_addresses(self) -> list[str]:
+        return [self.address]

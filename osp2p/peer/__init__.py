@@ -1,0 +1,1 @@
+"""A peer: what it shares, what it serves, what it fetches."""

@@ -1,0 +1,41 @@
+"""MD5 checksums as the base protocol writes them.
+
+Grammar: 22 characters of ``a-z A-Z 0-9 _ @`` (values 0 to 63 in that order), six bits each, the least
+significant bits of the digest's first byte first. 128 bits leave two for the last character, which is
+therefore ``a`` to ``d``.
+
+Source: the 2007 tracker and peer.
+"""
+
+from __future__ import annotations
+
+from osp2p.errors import MalformedLine
+
+_ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@"
+_VALUE = {byte: value for value, byte in enumerate(_ALPHABET)}
+
+#: How many characters a written checksum has.
+MD5_TEXT_LENGTH = 22
+
+
+def write_md5(digest: bytes) -> bytes:
+    """Write a 16-byte MD5 digest as 22 characters."""
+    number = int.from_bytes(digest, "little")
+    return bytes(_ALPHABET[(number >> shift) & 63] for shift in range(0, 128, 6))
+
+
+def parse_md5(text: bytes) -> bytes:
+    """Read 22 characters as a 16-byte MD5 digest.
+
+    Raises:
+        MalformedLine: another length, another character, or a last character beyond ``d``.
+    """
+    number = 0
+    try:
+        for index, byte in enumerate(text):
+            number |= _VALUE[byte] << (6 * index)
+        if len(text) == MD5_TEXT_LENGTH:
+            return number.to_bytes(16, "little")
+    except (KeyError, OverflowError):
+        pass
+    raise MalformedLine("a checksum is 22 characters of a-z A-Z 0-9 _ @, the last one a to d")

@@ -1,0 +1,94 @@
+"""Replies: what a server answers to one request.
+
+Grammar: data lines (any text that begins neither like a context line nor like a terminator), then context
+lines ``ddd-text``, then one terminator ``ddd text`` or ``ddd``. The terminator's code decides. A reply is
+written in one piece, because old clients read it into one buffer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from osp2p.errors import LineTooLong
+
+_TERMINATOR = re.compile(rb"(\d\d\d)(?: |\r?$)")
+_CONTEXT = re.compile(rb"(\d\d\d)-")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One parsed reply.
+
+    Attributes:
+        code: the terminator's three digits as a number.
+        text: the terminator's text, for people.
+        data: the data lines, in order.
+        context: the context lines' codes and texts, in order.
+    """
+
+    code: int
+    text: bytes
+    data: tuple[bytes, ...] = ()
+    context: tuple[tuple[int, bytes], ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the code is 2xx."""
+        return 200 <= self.code < 300
+
+
+class ReplyParser:
+    """Puts lines together to replies.
+
+    Args:
+        max_lines: how many lines one reply may have.
+        max_bytes: how many bytes its lines may have together.
+    """
+
+    def __init__(self, max_lines: int, max_bytes: int) -> None:
+        self._max_lines = max_lines
+        self._max_bytes = max_bytes
+        self._clear()
+
+    def _clear(self) -> None:
+        self._lines = 0
+        self._bytes = 0
+        self._data: list[bytes] = []
+        self._context: list[tuple[int, bytes]] = []
+
+    def feed_line(self, line: bytes) -> Reply | None:
+        """Take one line without its LF.
+
+        Returns: the reply that it completes, or None.
+
+        Raises:
+            LineTooLong: the reply is over a limit; nothing more can be read from this server.
+        """
+        self._lines += 1
+        self._bytes += len(line)
+        if self._lines > self._max_lines or self._bytes > self._max_bytes:
+            raise LineTooLong(f"a reply is longer than {self._max_lines} lines or {self._max_bytes} bytes")
+        if match := _TERMINATOR.match(line):
+            reply = Reply(int(match[1]), line[match.end() :].rstrip(b"\r"), tuple(self._data), tuple(self._context))
+            self._clear()
+            return reply
+        if match := _CONTEXT.match(line):
+            self._context.append((int(match[1]), line[match.end() :].rstrip(b"\r")))
+        else:
+            self._data.append(line.rstrip(b"\r"))
+        return None
+
+
+def write_reply(code: int, text: bytes, data: Iterable[bytes] = (), context: Iterable[tuple[int, bytes]] = ()) -> bytes:
+    """Write a whole reply, to be sent in one write.
+
+    Args:
+        code: three digits.
+        text: for people, without line ends.
+        data: data lines without their LF.
+        context: codes and texts of context lines.
+    """
+    lines = [*data, *(b"%d-%s" % (number, remark) for number, remark in context), b"%d %s\n" % (code, text)]
+    return b"\n".join(lines)

@@ -1,0 +1,35 @@
+"""Words: what a line is made of, and how bytes that may not stand in one are quoted.
+
+Grammar: words are separated by white space (blank, tab, CR, VT, FF). Any byte but letters, digits and
+``$ - _ . + ! * ' ( ) ,`` is sent as ``%XX``. In a received word ``%XX`` with two hex digits is decoded; any
+other ``%`` stands for itself.
+"""
+
+from __future__ import annotations
+
+import re
+
+from osp2p.errors import LocalProtocolError
+
+_UNSAFE = re.compile(rb"[^A-Za-z0-9$\-_.+!*'(),]")
+_QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_QUOTE = {bytes([value]): b"%%%02X" % value for value in range(256)}
+_UNQUOTE = {b"%02x" % value: bytes([value]) for value in range(256)}
+
+
+def quote(raw: bytes) -> bytes:
+    """Write raw bytes as one word.
+
+    Raises:
+        LocalProtocolError: `raw` is empty; a word has at least one byte.
+    """
+    if not raw:
+        raise LocalProtocolError("an empty name cannot be written as a word")
+    return _UNSAFE.sub(lambda match: _QUOTE[match[0]], raw)
+
+
+def unquote(word: bytes) -> bytes:
+    """Read one word's raw bytes. Never fails: a ``%`` that quotes nothing stands for itself."""
+    if b"%" not in word:
+        return word
+    return _QUOTED.sub(lambda match: _UNQUOTE[match[1].lower()], word)
