@@ -37,6 +37,12 @@ class Connection(Protocol):
         Returns: how many bytes went; fewer than `count` only where the file ends earlier.
         """
 
+    async def send_file_some(self, fd: int, offset: int, count: int) -> int:
+        """Send at least one byte of an open file from `offset`, as many of `count` as the kernel takes at once.
+
+        Returns: how many bytes went, so that the caller can measure and limit rates; 0 where the file ends.
+        """
+
     async def send_eof(self) -> None:
         """End our direction; the other one goes on."""
 

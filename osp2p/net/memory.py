@@ -77,14 +77,18 @@ class MemoryConnection:
             else:
                 await self._out.changed.park()
 
+    async def send_file_some(self, fd: int, offset: int, count: int) -> int:
+        block = os.pread(fd, min(PIPE_BYTES, count), offset)
+        await self.send(block)
+        return len(block)
+
     async def send_file(self, fd: int, offset: int, count: int) -> int:
         total = 0
         while total < count:
-            block = os.pread(fd, min(PIPE_BYTES, count - total), offset + total)
-            if not block:
+            sent = await self.send_file_some(fd, offset + total, count - total)
+            if sent == 0:
                 break
-            await self.send(block)
-            total += len(block)
+            total += sent
         return total
 
     async def send_eof(self) -> None:

@@ -88,19 +88,22 @@ class TcpConnection:
                 except BlockingIOError:
                     continue
 
-    async def send_file(self, fd: int, offset: int, count: int) -> int:
-        total = 0
+    async def send_file_some(self, fd: int, offset: int, count: int) -> int:
         with network_errors(str(self.remote)):
-            while total < count:
+            while True:
                 await self._turn()
                 try:
-                    sent = os.sendfile(self._socket.fileno(), fd, offset + total, min(count - total, _SENDFILE_BYTES))
+                    return os.sendfile(self._socket.fileno(), fd, offset, min(count, _SENDFILE_BYTES))
                 except BlockingIOError:
                     await self._writable()
-                    continue
-                if sent == 0:
-                    break
-                total += sent
+
+    async def send_file(self, fd: int, offset: int, count: int) -> int:
+        total = 0
+        while total < count:
+            sent = await self.send_file_some(fd, offset + total, count - total)
+            if sent == 0:
+                break
+            total += sent
         return total
 
     async def send_eof(self) -> None:
