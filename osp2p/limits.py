@@ -120,6 +120,12 @@ class Limits:
     upload_rate_window: float = 60 * SECONDS
     """Over what time `min_upload_rate` is averaged."""
 
+    linger_timeout: float = 2 * SECONDS
+    """How long a finished connection is read on, so that its last bytes are not lost to a reset."""
+
+    max_lingering_bytes: int = 64 * KIB
+    """How much of a finished connection is read on."""
+
     max_shared_files: int = 1_000_000
     """Most files of a shared directory. A name that is beyond is said to be left out."""
 
@@ -136,6 +142,9 @@ class Limits:
 
     reply_timeout: float = 30 * SECONDS
     """For one whole reply."""
+
+    quit_timeout: float = 1 * SECONDS
+    """For a tracker's answer to QUIT; then the connection is closed anyway."""
 
     reconnect_first: float = 0.25 * SECONDS
     """First pause before a lost tracker is tried again; it doubles."""

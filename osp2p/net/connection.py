@@ -49,6 +49,9 @@ class Connection(Protocol):
     def close(self) -> None:
         """Close both directions now. Safe to call twice, and in a `finally`: it waits for nothing."""
 
+    def abort(self) -> None:
+        """Close with a reset, so that the other side cannot take what it has for the whole. Else like `close`."""
+
 
 class Listener(Protocol):
     """A port that takes connections."""

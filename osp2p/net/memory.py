@@ -105,6 +105,12 @@ class MemoryConnection:
         self._out.notify()
         self._in.notify()
 
+    def abort(self) -> None:
+        if not self._closed:
+            self._out.broken = True
+            self._out.data.clear()
+        self.close()
+
 
 class MemoryListener:
     """A listening port of one host. See `Listener`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 
 import trio
 
@@ -19,6 +20,9 @@ from osp2p.wire.address import Address
 
 #: How many calls in a row may succeed without a turn for the other tasks.
 _EAGER = 16
+
+#: struct linger: on, for no time at all; close(2) then resets the connection.
+_RESET = struct.pack("ii", 1, 0)
 
 #: How much one sendfile call is asked for: what a socket buffer takes at a time, and no more, so that calls stay short.
 _SENDFILE_BYTES = 4 * 1024 * 1024
@@ -116,6 +120,11 @@ class TcpConnection:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 
+    def abort(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.close()
+
 
 class TcpListener:
     """A listening socket. See `Listener`."""
@@ -190,7 +199,6 @@ class TcpNetwork:
 def _interface_addresses() -> list[str]:
     """Each interface's IPv4 address, by SIOCGIFADDR (Linux, netdevice(7))."""
     import fcntl
-    import struct
 
     addresses = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

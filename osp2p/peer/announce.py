@@ -1,0 +1,230 @@
+"""Keeping one tracker told of what this peer shares, across its restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+import trio
+
+from osp2p.errors import LineTooLong, NetworkError, TrackerError, TrackerRefused
+from osp2p.limits import Limits
+from osp2p.net import Network
+from osp2p.peer.events import Registered, Report, TrackerConnected, TrackerLost, TrackerSaid, Withdrawn
+from osp2p.peer.tracker_client import TrackerClient, open_tracker
+from osp2p.wire.address import Address
+from osp2p.wire.checksum import write_md5
+from osp2p.wire.reply import Reply
+from osp2p.wire.request import write_request
+
+#: How many names are registered in one go, between two looks at what has changed meanwhile.
+_BATCH = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a tracker is told of one name.
+
+    Attributes:
+        size: bytes.
+        md5: 16 bytes, or None until it is computed.
+        b3: 32 bytes, or None until it is computed.
+        partial: still being fetched; only for trackers that said HELLO.
+    """
+
+    size: int
+    md5: bytes | None = None
+    b3: bytes | None = None
+    partial: bool = False
+
+
+class Announcer:
+    """Tells one tracker. `offer` and `withdraw` say what is shared; `run` makes the tracker know it.
+
+    Args:
+        port: where this peer serves.
+        report: takes `TrackerConnected`, `TrackerLost`, `TrackerSaid`, `Registered`, `Withdrawn`.
+    """
+
+    def __init__(
+        self, network: Network, host: str, port_of_tracker: int, alias: bytes, port: int, limits: Limits, report: Report
+    ) -> None:
+        self._network = network
+        self._host = host
+        self._port_of_tracker = port_of_tracker
+        self._alias = alias
+        self._port = port
+        self._limits = limits
+        self._report = report
+        self.label = str(Address(host, port_of_tracker))
+        self._wanted: dict[bytes, Announcement] = {}
+        self._known: dict[bytes, Announcement] = {}
+        self._refused: dict[bytes, Announcement] = {}
+        self._dirty: dict[bytes, None] = {}
+        self._changed = trio.Event()
+        self._settled = trio.Event()
+        self._first_round = trio.Event()
+        self._first_failure: TrackerError | None = None
+
+    def offer(self, names: Iterable[tuple[bytes, Announcement]]) -> None:
+        """Share these names, or tell more about them."""
+        for name, announcement in names:
+            if self._wanted.get(name) != announcement:
+                self._wanted[name] = announcement
+                self._mark(name)
+
+    def withdraw(self, names: Iterable[bytes]) -> None:
+        """Share these names no longer."""
+        for name in names:
+            if self._wanted.pop(name, None) is not None:
+                self._mark(name)
+
+    def _mark(self, name: bytes) -> None:
+        self._dirty[name] = None
+        self._settled = trio.Event() if self._settled.is_set() else self._settled
+        self._changed.set()
+
+    async def wait_settled(self) -> None:
+        """Wait until the tracker has answered for everything that is offered now."""
+        await self._settled.wait()
+
+    async def wait_first_round(self) -> None:
+        """Wait until the tracker has been tried once.
+
+        Raises:
+            TrackerError: it could not be reached, or does not take us; it is still tried again.
+        """
+        await self._first_round.wait()
+        if self._first_failure is not None:
+            raise self._first_failure
+
+    async def run(self) -> None:
+        """Run until cancelled: connect, register, keep up, connect again with back-off."""
+        pause = self._limits.reconnect_first
+        while True:
+            connected = False
+            try:
+                async with open_tracker(self._network, self._host, self._port_of_tracker, self._limits) as client:
+                    await self._log_in(client)
+                    connected = True
+                    self._first_round.set()
+                    reason = await self._keep_up(client)
+            except TrackerError as error:
+                reason = str(error)
+                if not self._first_round.is_set():
+                    self._first_failure = error
+                    self._first_round.set()
+            except (NetworkError, LineTooLong) as error:
+                reason = str(error)
+            pause = self._limits.reconnect_first if connected else min(2 * pause, self._limits.reconnect_most)
+            self._report(TrackerLost(self.label, reason, pause))
+            await trio.sleep(pause)
+
+    async def _log_in(self, client: TrackerClient) -> None:
+        """Say ADDR; afterwards the tracker knows nothing of ours yet."""
+        address = own_address(client, self._network, self._port)
+        reply = await client.request(write_addr(self._alias, address))
+        if not reply.ok:
+            text = reply.text.decode("utf-8", "replace")
+            raise TrackerRefused(reply.code, f"tracker {self.label} does not register us at {address}: {text}")
+        self._report(TrackerConnected(self.label, self._alias, address, client.hello))
+        for _, remark in reply.context:
+            self._report(TrackerSaid(self.label, remark))
+        self._known = {}
+        self._refused = {}
+        for name in self._wanted:
+            self._mark(name)
+
+    async def _keep_up(self, client: TrackerClient) -> str:
+        """Tell the tracker of every change. Returns: why the tracker ended the connection."""
+        while True:
+            while self._dirty:
+                await self._tell(client)
+            if not self._settled.is_set():
+                self._settled.set()
+                self._report(Registered(self.label, len(self._known), len(self._wanted)))
+            reason = await self._wait_for_change(client)
+            if reason is not None:
+                return reason
+
+    async def _wait_for_change(self, client: TrackerClient) -> str | None:
+        """Wait for something to tell, with a sign of life now and then. Returns: why the tracker is gone, if it is."""
+        gone: list[str] = []
+
+        async def watch() -> None:
+            gone.append(await client.wait_closed())
+            nursery.cancel_scope.cancel()
+
+        async def wait() -> None:
+            while not self._dirty:
+                self._changed = trio.Event()
+                with trio.move_on_after(self._limits.keepalive_interval):
+                    await self._changed.wait()
+                    continue
+                await client.keep_alive()
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            nursery.start_soon(wait)
+        return gone[0] if gone else None
+
+    async def _tell(self, client: TrackerClient) -> None:
+        """Send the lines of one batch of names and note what the tracker made of them."""
+        lines: list[tuple[bytes, Announcement | None, bytes]] = []
+        for name in list(islice(self._dirty, _BATCH)):
+            del self._dirty[name]
+            wanted = self._wanted.get(name)
+            lines += [(name, wanted, line) for line in self._lines_for(name, wanted, client.hello)]
+        replies = await client.requests([line for _, _, line in lines])
+        for (name, wanted, line), reply in zip(lines, replies, strict=True):
+            if line.startswith(b"HAVE") and wanted is not None:
+                self._note_have(name, wanted, reply)
+            else:
+                self._known.pop(name, None)
+
+    def _lines_for(self, name: bytes, wanted: Announcement | None, hello: bool) -> list[bytes]:
+        """The lines that bring what the tracker knows of a name to what is wanted."""
+        known = self._known.get(name)
+        withdraw = write_request(b"DONTHAVE", name)
+        if wanted is None or wanted == self._refused.get(name) or (wanted.partial and not hello):
+            return [withdraw] if known else []
+        words = [write_md5(wanted.md5)] if wanted.md5 else []
+        attributes: dict[bytes, bytes] = {}
+        if hello:
+            attributes[b"size"] = b"%d" % wanted.size
+            if wanted.b3:
+                attributes[b"b3"] = wanted.b3.hex().encode()
+            if wanted.partial:
+                attributes[b"part"] = b"yes"
+        have = write_request(b"HAVE", name, *words, attributes=attributes)
+        # An old tracker keeps the first checksum of a name for as long as we hold it.
+        return [withdraw, have] if known and known.md5 and known.md5 != wanted.md5 and not hello else [have]
+
+    def _note_have(self, name: bytes, wanted: Announcement, reply: Reply) -> None:
+        """Note the answer to a HAVE. Beyond a tracker's limit of files (300), `Registered` tells how many it took."""
+        if reply.ok:
+            self._known[name] = wanted
+        elif reply.code != 300:
+            self._report(Withdrawn(self.label, name, f"{reply.code} {reply.text.decode('utf-8', 'replace')}".strip()))
+            self._refused[name] = wanted
+            if name in self._known:
+                self._mark(name)
+
+
+def own_address(client: TrackerClient, network: Network, port: int) -> Address:
+    """The address that others can reach us at, as seen from our connection to a tracker.
+
+    Over loopback, a tracker that speaks OSP2P/2 and does not keep 127.x (``FEATURE local``) is given this machine's
+    own address, so that a tracker and a sharer on one machine serve the others.
+    """
+    host = client.local.host
+    if client.features is not None and client.local.is_loopback and b"local" not in client.features:
+        host = next((other for other in network.local_addresses() if not other.startswith("127.")), host)
+    return Address(host, port)
+
+
+def write_addr(alias: bytes, address: Address) -> bytes:
+    """Write an ADDR line; the address stands unquoted, as every tracker expects it."""
+    return write_request(b"ADDR", alias).rstrip(b"\n") + f" {address}\n".encode()

@@ -1,0 +1,333 @@
+"""A client of one tracker: requests in order, replies in order, with HELLO where the tracker knows it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from osp2p.errors import (
+    ConnectionLost,
+    LineTooLong,
+    MalformedLine,
+    NetworkError,
+    NobodyHasIt,
+    TrackerRefused,
+    TrackerUnreachable,
+)
+from osp2p.limits import Limits
+from osp2p.net import LineConnection, Network
+from osp2p.net.errors import deadline
+from osp2p.wire.address import Address, parse_port
+from osp2p.wire.checksum import parse_md5
+from osp2p.wire.entry import FileEntry, PeerEntry, parse_b3, parse_file_line, parse_number, parse_peer_line
+from osp2p.wire.reply import Reply
+from osp2p.wire.request import write_request
+
+Value = TypeVar("Value")
+
+#: Where a tracker listens unless it is told otherwise. Source: the 2007 programs.
+DEFAULT_TRACKER_PORT = 11111
+
+#: How many requests are on their way at a time to a tracker that said HELLO; an old one gets one at a time.
+_WINDOW = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerFacts:
+    """What a tracker says of one file: all of it claimed by whoever registered it.
+
+    Attributes:
+        holders: in the tracker's order, those with unreadable addresses left out.
+        md5: 16 bytes, or None.
+        b3: 32 bytes, or None.
+        size: bytes, or None.
+    """
+
+    holders: tuple[PeerEntry, ...]
+    md5: bytes | None = None
+    b3: bytes | None = None
+    size: int | None = None
+
+
+class TrackerClient:
+    """One connection to a tracker. Made by `open_tracker`.
+
+    Several tasks may use it at a time: each waits for its turn. A request that is cancelled between its sending and
+    its reply ruins the connection, which every later request then reports as `ConnectionLost`.
+    """
+
+    def __init__(self, lines: LineConnection, limits: Limits, label: str) -> None:
+        self._lines = lines
+        self._limits = limits
+        self._turn = trio.Lock()
+        self._broken = False
+        #: How users know this tracker: ``host:port``.
+        self.label = label
+        #: FEATURE lines of a tracker that speaks OSP2P/2: name to the rest of the line. None for an old one.
+        self.features: dict[bytes, bytes] | None = None
+
+    @property
+    def hello(self) -> bool:
+        """Whether the tracker answered HELLO."""
+        return self.features is not None
+
+    @property
+    def remote(self) -> Address:
+        """The tracker's address."""
+        return self._lines.connection.remote
+
+    @property
+    def local(self) -> Address:
+        """Our side's address: what the tracker sees, unless there is a NAT."""
+        return self._lines.connection.local
+
+    async def read_greeting(self) -> None:
+        """Read what a tracker says on connecting.
+
+        Raises:
+            NetworkError, LineTooLong, TrackerRefused.
+        """
+        greeting = await self._lines.read_reply(trio.current_time() + self._limits.greeting_timeout)
+        self._expect(greeting, "the connection")
+
+    async def say_hello(self) -> None:
+        """Say HELLO, and remember the features of a tracker that knows it.
+
+        Raises:
+            NetworkError, LineTooLong.
+        """
+        reply = await self.request(b"HELLO OSP2P/2\n")
+        if reply.ok:
+            features = [line.split(None, 2)[1:] for line in reply.data if line.startswith(b"FEATURE ")]
+            self.features = {words[0]: b" ".join(words[1:]) for words in features if words}
+
+    async def request(self, line: bytes) -> Reply:
+        """Send one line and read its reply.
+
+        Raises:
+            NetworkError, LineTooLong.
+        """
+        (reply,) = await self.requests([line])
+        return reply
+
+    async def requests(self, lines: Sequence[bytes]) -> list[Reply]:
+        """Send lines, each with its LF, and read a reply for each: pipelined where the tracker said HELLO.
+
+        Raises:
+            NetworkError, LineTooLong.
+        """
+        replies: list[Reply] = []
+        window = _WINDOW if self.hello else 1
+        async with self._turn:
+            if self._broken:
+                raise ConnectionLost(f"tracker {self.label}: the connection is closed")
+            self._broken = True  # until every reply is here; a cancelled request leaves it so
+            for start in range(0, len(lines), window):
+                batch = lines[start : start + window]
+                await self._lines.send(b"".join(batch), trio.current_time() + self._limits.send_timeout)
+                at = trio.current_time() + self._limits.reply_timeout
+                replies += [await self._lines.read_reply(at) for _ in batch]
+            self._broken = False
+        return replies
+
+    async def keep_alive(self) -> None:
+        """Send a blank line, which counts as activity and is not answered.
+
+        Raises:
+            NetworkError.
+        """
+        async with self._turn:
+            await self._lines.send(b"\n", trio.current_time() + self._limits.send_timeout)
+
+    async def wait_closed(self) -> str:
+        """Wait until the tracker ends the connection.
+
+        Returns: the reason: the tracker's last words, or the network's.
+
+        Cancellation: nothing is lost; the next request goes on.
+        """
+        last_words = ""
+        try:
+            while (line := await self._lines.read_line(float("inf"))) is not None:
+                last_words = line[4:].decode("utf-8", "replace").strip()
+        except (NetworkError, LineTooLong) as error:
+            return last_words or str(error)
+        return last_words or "it closed the connection"
+
+    def _expect(self, reply: Reply, what: str) -> Reply:
+        if not reply.ok:
+            raise TrackerRefused(reply.code, f"tracker {self.label} refused {what}: {_text(reply)}")
+        return reply
+
+    async def list_files(self, prefix: bytes = b"") -> list[FileEntry]:
+        """What there is: LIST, page by page where the tracker has pages.
+
+        Args:
+            prefix: only names that begin so, which an old tracker's answer is filtered by here.
+
+        Raises:
+            NetworkError, LineTooLong, TrackerRefused.
+        """
+        found: dict[tuple[bytes, bytes | None], FileEntry] = {}
+        after: bytes | None = None
+        while True:
+            attributes = {key: value for key, value in ((b"prefix", prefix), (b"after", after)) if value}
+            line = write_request(b"LIST", attributes=attributes) if self.hello else b"LIST\n"
+            reply = self._expect(await self.request(line), "LIST")
+            page = list(_parse_lines(reply.data, parse_file_line))
+            new = [entry for entry in page if (entry.name, entry.attributes.get(b"b3")) not in found]
+            found.update(((entry.name, entry.attributes.get(b"b3")), entry) for entry in new)
+            if not self.hello or not new or len(found) >= self._limits.max_reply_lines:
+                break
+            after = page[-1].name
+        return [entry for entry in found.values() if entry.name.startswith(prefix)]
+
+    async def list_peers(self) -> list[PeerEntry]:
+        """Who is logged in: WHO.
+
+        Raises:
+            NetworkError, LineTooLong, TrackerRefused.
+        """
+        reply = self._expect(await self.request(b"WHO\n"), "WHO")
+        return list(_parse_lines(reply.data, parse_peer_line))
+
+    async def checksum(self, name: bytes) -> bytes:
+        """The MD5 that the tracker knows: MD5SUM.
+
+        Returns: 16 bytes.
+
+        Raises:
+            NobodyHasIt: it knows none.
+            NetworkError, LineTooLong, MalformedLine.
+        """
+        reply = await self.request(write_request(b"MD5SUM", name))
+        if not reply.ok or not reply.data:
+            raise NobodyHasIt(f"tracker {self.label} knows no checksum of that name")
+        return parse_md5(reply.data[0].strip())
+
+    async def facts(self, names: Sequence[bytes]) -> list[TrackerFacts]:
+        """Who holds each of some files, and what is claimed of them: WANT and MD5SUM, or WANT and STAT after HELLO.
+
+        Returns: one for each name, in order; without holders where nobody has it.
+
+        Raises:
+            NetworkError, LineTooLong.
+        """
+        about = b"STAT" if self.hello else b"MD5SUM"
+        lines = [write_request(verb, name) for name in names for verb in (b"WANT", about)]
+        replies = iter(await self.requests(lines))
+        return [self._facts(want, stat) for want, stat in zip(replies, replies, strict=True)]
+
+    def _facts(self, want: Reply, stat: Reply) -> TrackerFacts:
+        holders = tuple(_parse_lines(want.data, parse_peer_line))[: self._limits.max_holders] if want.ok else ()
+        if not stat.ok or not stat.data:
+            return TrackerFacts(holders)
+        if not self.hello:
+            return TrackerFacts(holders, md5=_parse_or_none(parse_md5, stat.data[0].strip()))
+        words = {key: value for key, _, value in (line.partition(b" ") for line in stat.data)}
+        return TrackerFacts(
+            holders,
+            md5=_parse_or_none(parse_md5, words.get(b"MD5", b"")),
+            b3=_parse_or_none(parse_b3, words.get(b"B3", b"")),
+            size=_parse_or_none(lambda text: parse_number(text, 2**63 - 1), words.get(b"SIZE", b"")),
+        )
+
+    async def quit(self) -> None:
+        """Say QUIT, so that the tracker forgets us at once; failure does not matter any more."""
+        with trio.move_on_after(self._limits.quit_timeout):
+            try:
+                await self.request(b"QUIT\n")
+            except (NetworkError, LineTooLong):
+                return
+
+    def close(self) -> None:
+        """Close the connection; waits for nothing."""
+        self._lines.close()
+
+
+def _text(reply: Reply) -> str:
+    return f"{reply.code} {reply.text.decode('utf-8', 'replace')}".strip()
+
+
+def _parse_or_none(parse: Callable[[bytes], Value], text: bytes) -> Value | None:
+    """What `parse` reads, or None where the tracker's word has not the form that it should have."""
+    try:
+        return parse(text)
+    except MalformedLine:
+        return None
+
+
+def _parse_lines(lines: Iterable[bytes], parse: Callable[[bytes], Value]) -> Iterator[Value]:
+    """The lines that can be read. One that cannot be says nothing about the others."""
+    for line in lines:
+        value = _parse_or_none(parse, line)
+        if value is not None:
+            yield value
+
+
+def parse_tracker(text: str) -> tuple[str, int]:
+    """Read how a user names a tracker: ``host``, ``port``, ``host:port`` or ``[ipv6]:port``.
+
+    Raises:
+        MalformedLine: none of these.
+    """
+    if text.isascii() and text.isdigit():
+        return "127.0.0.1", parse_port(text.encode())
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise MalformedLine(f"{text!r} is no tracker: write HOST, PORT, HOST:PORT or [IPV6]:PORT")
+        port = rest[1:]
+    else:
+        host, _, port = text.partition(":")
+    if not host or any(character.isspace() for character in host):
+        raise MalformedLine(f"{text!r} is no tracker: write HOST, PORT, HOST:PORT or [IPV6]:PORT")
+    return host, parse_port(port.encode()) if port or text.endswith(":") else DEFAULT_TRACKER_PORT
+
+
+@asynccontextmanager
+async def open_tracker(network: Network, host: str, port: int, limits: Limits) -> AsyncIterator[TrackerClient]:
+    """Connect to a tracker, read its greeting, say HELLO.
+
+    A tracker that ends the connection at HELLO is connected to again and spoken to as in 2007.
+
+    Raises:
+        TrackerUnreachable: no connection, no greeting, or an answer that no tracker gives.
+        TrackerRefused: it greets with another code than 2xx.
+    """
+    label = str(Address(host, port))
+    client = await _connect(network, host, port, limits, label)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+async def _connect(network: Network, host: str, port: int, limits: Limits, label: str) -> TrackerClient:
+    """Connect and greet, at most twice: the second time without HELLO."""
+    for say_hello in (True, False):
+        client = None
+        try:
+            with deadline(trio.current_time() + limits.connect_timeout, f"tracker {label}"):
+                client = TrackerClient(LineConnection(await network.connect(host, port), limits), limits, label)
+            await client.read_greeting()
+            if say_hello:
+                try:
+                    await client.say_hello()
+                except ConnectionLost:
+                    client.close()
+                    continue
+        except (NetworkError, LineTooLong) as error:
+            if client is not None:
+                client.close()
+            raise TrackerUnreachable(f"no tracker answers at {label}: {error}") from error
+        except BaseException:
+            if client is not None:
+                client.close()
+            raise
+        return client
+    raise AssertionError("the second round neither says HELLO nor continues")
