@@ -108,6 +108,18 @@ class Limits:
     max_uploads: int = 200
     """Most uploads at a time; what comes beyond is closed (base) or told to retry (OSP2P/2)."""
 
+    busy_retry: float = 0.5 * SECONDS
+    """What a downloader that found no free upload is told to wait."""
+
+    max_held_stat: float = 60 * SECONDS
+    """Longest time that a STAT with wait= is held."""
+
+    max_ranges: int = 1000
+    """Most ranges of chunk numbers in one word."""
+
+    max_watched_offers: int = 1000
+    """Of how many files one connection is told what chunks were gained."""
+
     max_uploads_per_host: int = 50
     """Most uploads at a time to one address."""
 
@@ -181,6 +193,21 @@ class Limits:
     hedge_after: float = 1 * SECONDS
     """How long a source may be slow before another is asked beside it."""
 
+    connect_stagger: float = 0.1 * SECONDS
+    """Pause between asking one holder and the next, while none has given a byte."""
+
+    slow_rate: float = 1.0 * MIB
+    """Bytes per second below which a base source is slow enough to ask another beside it."""
+
+    unproved_before_hedge: int = 256 * MIB
+    """Bytes of a base transfer without an end after which another source is asked beside it; doubles each time."""
+
+    silence_check: float = 0.25 * SECONDS
+    """How often a silent base transfer is looked at: is it whole already, though the holder does not close?"""
+
+    progress_interval: float = 0.1 * SECONDS
+    """Least time between two progress events of one file."""
+
     max_sources_per_file: int = 4
     """Most base sources of one file at a time."""
 
@@ -193,5 +220,8 @@ class Limits:
     max_connecting: int = 16
     """Most holders of one file that are tried at a time until one gives a byte."""
 
-    retry_window: float = 10 * SECONDS
+    retry_window: float = 3 * SECONDS
     """How long a file whose holders all failed for reasons that may pass (busy, gone) is asked for again."""
+
+    retry_pause: float = 0.5 * SECONDS
+    """Pause before such a file is asked for again."""

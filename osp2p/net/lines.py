@@ -32,6 +32,14 @@ class LineConnection:
         """Whether received bytes wait to be read."""
         return len(self._buffer) > 0
 
+    def buffered_line(self) -> bytes | None:
+        """Take a line that is here already, without its LF; None if there is no complete one.
+
+        Raises:
+            LineTooLong.
+        """
+        return self._buffer.next_line()
+
     async def read_line(self, at: float) -> bytes | None:
         """Read one line.
 

@@ -1,71 +1,20 @@
-"""Serving files: one connection, one request in the base protocol."""
+"""Serving files: one request on a connection in the base protocol, a session behind HELLO."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
 
 import trio
 
-from osp2p.errors import ConnectionLost, Osp2pError, SourceChanged
+from osp2p.errors import Osp2pError
 from osp2p.limits import Limits
 from osp2p.net import Connection, LineConnection
-from osp2p.net.errors import disk_errors
 from osp2p.peer.events import Report, Uploaded
+from osp2p.peer.offer import Shelf
+from osp2p.peer.sending import Sender
+from osp2p.peer.session import Session, check_unchanged
+from osp2p.peer.slots import UploadSlots
 from osp2p.wire.request import Request, parse_request
-
-
-class Offer(Protocol):
-    """One content that is offered under a name."""
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-
-    def open(self) -> int:
-        """Open it for reading.
-
-        Returns: a file descriptor, the caller's to close.
-
-        Raises:
-            UnsafeName, SourceChanged, StoreError: it is not there any more, or not what was offered.
-        """
-
-
-class Shelf(Protocol):
-    """Everything that is offered now."""
-
-    def find(self, name: bytes) -> Offer | None:
-        """What is offered under a name."""
-
-
-class UploadSlots:
-    """Counts the uploads that run, altogether and for each address."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._hosts: Counter[str] = Counter()
-        self.running = 0
-
-    @contextmanager
-    def slot(self, host: str) -> Iterator[bool]:
-        """Hold a slot for the body. Yields: False where there is none left, and the body must refuse."""
-        limits = self._limits
-        if self.running >= limits.max_uploads or self._hosts[host] >= limits.max_uploads_per_host:
-            yield False
-            return
-        self.running += 1
-        self._hosts[host] += 1
-        try:
-            yield True
-        finally:
-            self.running -= 1
-            self._hosts[host] -= 1
-            if not self._hosts[host]:
-                del self._hosts[host]
 
 
 class UploadServer:
@@ -80,6 +29,7 @@ class UploadServer:
         self._shelf = shelf
         self._limits = limits
         self._report = report
+        self._sender = Sender(limits)
         self.slots = UploadSlots(limits)
 
     async def serve(self, connection: Connection) -> None:
@@ -94,21 +44,35 @@ class UploadServer:
         lines = LineConnection(connection, self._limits)
         line = await lines.read_line(trio.current_time() + self._limits.request_timeout)
         request = parse_request(line) if line is not None else None
-        if request is not None and is_base_get(request):
+        if request is None:
+            return
+        if is_base_get(request):
             with self.slots.slot(connection.remote.host) as free:
                 if free:
                     await self._serve_base(connection, request.words[0])
+        elif is_hello(request):
+            await Session(lines, self._shelf, self._sender, self.slots, self._limits, self._report).run()
+        else:
+            return
+        await linger(connection, self._limits)
 
     async def _serve_base(self, connection: Connection, name: bytes) -> None:
-        """Send a whole file and end the connection."""
+        """Send a whole file; a file that is not there, or still being fetched, is no byte at all.
+
+        Raises:
+            UnsafeName, StoreError: it cannot be opened; nothing was sent.
+            SourceChanged, NetworkError: it failed in the middle; the connection is reset.
+        """
         offer = self._shelf.find(name)
-        if offer is None:
+        if offer is None or not offer.complete:
             return
         fd = offer.open()
         sent = 0
         error: Osp2pError | None = None
         try:
-            sent = await self._send_range(connection, fd, 0, offer.size)
+            await self._sender.send_range(connection, fd, 0, offer.size)
+            check_unchanged(fd, offer)
+            sent = offer.size
         except Osp2pError as reason:
             error = reason
             connection.abort()
@@ -116,41 +80,16 @@ class UploadServer:
         finally:
             os.close(fd)
             self._report(Uploaded(name, connection.remote, sent, error))
-        await linger(connection, self._limits)
-
-    async def _send_range(self, connection: Connection, fd: int, offset: int, count: int) -> int:
-        """Send `count` bytes from `offset`, at no less than the least rate.
-
-        Raises:
-            SourceChanged: the file ended early.
-            ConnectionLost: the other side is gone or too slow.
-        """
-        with disk_errors("a shared file"):
-            before = os.fstat(fd)
-        sent = 0
-        window = self._limits.upload_rate_window
-        least = self._limits.min_upload_rate * window
-        window_sent = 0
-        with trio.move_on_after(window) as scope:
-            while sent < count:
-                moved = await connection.send_file_some(fd, offset + sent, count - sent)
-                if moved == 0:
-                    raise SourceChanged("a shared file became shorter while it was being sent")
-                sent += moved
-                if sent - window_sent >= least:
-                    window_sent = sent
-                    scope.deadline = trio.current_time() + window
-        if scope.cancelled_caught:
-            raise ConnectionLost(f"{connection.remote}: takes less than {self._limits.min_upload_rate:.0f} bytes/s")
-        after = os.fstat(fd)
-        if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
-            raise SourceChanged("a shared file changed while it was being sent")
-        return sent
 
 
 def is_base_get(request: Request) -> bool:
     """Whether this is ``GET file OSP2P``."""
     return request.verb == b"GET" and len(request.words) == 2 and request.words[1].upper() == b"OSP2P"
+
+
+def is_hello(request: Request) -> bool:
+    """Whether this is ``HELLO OSP2P/2``, whatever follows it."""
+    return request.verb == b"HELLO" and len(request.words) >= 1 and request.words[0].upper() == b"OSP2P/2"
 
 
 async def linger(connection: Connection, limits: Limits) -> None:

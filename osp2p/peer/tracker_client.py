@@ -299,16 +299,16 @@ async def open_tracker(network: Network, host: str, port: int, limits: Limits) -
         TrackerUnreachable: no connection, no greeting, or an answer that no tracker gives.
         TrackerRefused: it greets with another code than 2xx.
     """
-    label = str(Address(host, port))
-    client = await _connect(network, host, port, limits, label)
+    client = await connect_tracker(network, host, port, limits)
     try:
         yield client
     finally:
         client.close()
 
 
-async def _connect(network: Network, host: str, port: int, limits: Limits, label: str) -> TrackerClient:
-    """Connect and greet, at most twice: the second time without HELLO."""
+async def connect_tracker(network: Network, host: str, port: int, limits: Limits) -> TrackerClient:
+    """As `open_tracker`, but the caller closes the client."""
+    label = str(Address(host, port))
     for say_hello in (True, False):
         client = None
         try:

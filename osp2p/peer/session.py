@@ -1,0 +1,339 @@
+"""OSP2P/2 between peers, the serving side: many requests on one connection, pipelined, answered in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import trio
+
+from osp2p.content.chunks import HASH_LENGTH, chunk_count, chunk_size
+from osp2p.errors import MalformedLine, Osp2pError, RemoteProtocolError, SourceChanged, StoreError, UnsafeName
+from osp2p.limits import KIB, Limits
+from osp2p.net import Connection, LineConnection
+from osp2p.net.errors import disk_errors
+from osp2p.peer.events import Report, Uploaded
+from osp2p.peer.offer import Offer, Shelf
+from osp2p.peer.sending import Sender
+from osp2p.peer.slots import UploadSlots
+from osp2p.wire.entry import FileEntry, parse_b3, parse_number, write_file_line
+from osp2p.wire.ranges import parse_ranges, write_ranges
+from osp2p.wire.reply import write_reply
+from osp2p.wire.request import Request
+from osp2p.wire.table import VerbTable
+
+#: Bodies up to this length are copied behind their reply, so that many small files leave in one system call.
+_SMALL = 64 * KIB
+
+#: How much is put together before it is sent.
+_FLUSH = 256 * KIB
+
+#: What HELLO is answered with.
+FEATURES = (b"FEATURE content b3", b"FEATURE range", b"FEATURE any", b"FEATURE held")
+
+
+class _Refusal(RemoteProtocolError):
+    """A request that is understood and not served: its code, and data lines for a program."""
+
+    def __init__(self, code: int, text: str, data: Sequence[bytes] = ()) -> None:
+        super().__init__(text, code)
+        self.data = data
+
+
+class Session:
+    """One connection behind HELLO.
+
+    Args:
+        lines: the connection; HELLO has been read.
+        shelf: what may be served, and nothing else.
+        report: takes `Uploaded`.
+    """
+
+    def __init__(
+        self, lines: LineConnection, shelf: Shelf, sender: Sender, slots: UploadSlots, limits: Limits, report: Report
+    ) -> None:
+        self._lines = lines
+        self.shelf = shelf
+        self.limits = limits
+        self._sender = sender
+        self._slots = slots
+        self._report = report
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._told: dict[Offer, int] = {}
+        self._open: tuple[Offer, int] | None = None
+        self.ended = False
+
+    @property
+    def _connection(self) -> Connection:
+        return self._lines.connection
+
+    async def run(self) -> None:
+        """Answer until the other side ends, says QUIT, or breaks a limit.
+
+        Raises:
+            NetworkError, LineTooLong: the connection failed.
+            SourceChanged, StoreError: in the middle of an answer; the connection is of no more use.
+        """
+        await self.reply(200, b"hello", FEATURES)
+        try:
+            while not self.ended:
+                line = self._lines.buffered_line()
+                if line is None:
+                    await self._flush()
+                    line = await self._lines.read_line(trio.current_time() + self.limits.idle_timeout)
+                    if line is None:
+                        return
+                await self._answer(line)
+            await self._flush()
+        finally:
+            self._close_file()
+
+    async def _answer(self, line: bytes) -> None:
+        try:
+            found = VERBS.parse(line, hello=True)
+            if found is not None:
+                verb, request = found
+                await verb.handler(self, request)
+        except _Refusal as refusal:
+            await self.reply(refusal.code, str(refusal).encode(), refusal.data)
+        except MalformedLine as error:
+            await self.reply(500, str(error).encode())
+
+    async def reply(self, code: int, text: bytes, data: Iterable[bytes] = ()) -> None:
+        """Put a reply behind what is waiting to be sent."""
+        await self._put(write_reply(code, text, data))
+
+    async def _put(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes >= _FLUSH:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        if self._out:
+            data, self._out, self._out_bytes = b"".join(self._out), [], 0
+            await self._lines.send(data, trio.current_time() + self.limits.send_timeout)
+
+    def find(self, request: Request) -> Offer:
+        """The offer that a request means.
+
+        Raises:
+            MalformedLine: a b3 that is none.
+            _Refusal: 300 where nothing has that name, 301 where it is another content, 303 while it is not known.
+        """
+        text = request.attributes.get(b"b3")
+        b3 = parse_b3(text) if text is not None else None
+        offer = self.shelf.find(request.words[0], b3)
+        if offer is None:
+            raise _Refusal(300, "no file of that name is shared here")
+        if b3 is not None and offer.b3 is None:
+            raise _Refusal(303, "its content is being computed", [b"RETRY 1000"])
+        if b3 is not None and offer.b3 is not None and offer.b3 != b3:
+            raise _Refusal(301, "that name has another content here", [b"B3 " + offer.b3.hex().encode()])
+        return offer
+
+    def _news(self, offer: Offer) -> bytes:
+        """The attribute that tells of the chunks gained since this connection was last told, or nothing.
+
+        What does not fit into the line is told when it does, or by the next STAT.
+        """
+        gained = offer.gained_since(self._told.get(offer)) or []
+        words = list(write_ranges(gained, self.limits.max_line // 2))
+        if len(words) != 1:
+            return b""
+        self._told[offer] = offer.serial
+        return b" new=" + words[0]
+
+    def note_told(self, offer: Offer) -> None:
+        """Remember that this connection knows all of the offer's chunks now."""
+        if len(self._told) >= self.limits.max_watched_offers:
+            self._told.pop(next(iter(self._told)))
+        self._told[offer] = offer.serial
+
+    async def send_body(self, offer: Offer, offset: int, length: int, chunk: int | None) -> None:
+        """Send a DATA reply and the bytes behind it.
+
+        Raises:
+            _Refusal: the file cannot be opened any more, or there is no upload slot.
+            SourceChanged, StoreError, NetworkError: it failed in the middle; the connection is of no more use.
+        """
+        with self._slots.slot(self._connection.remote.host) as free:
+            if not free:
+                raise _Refusal(303, "too many uploads", [b"RETRY %d" % int(self.limits.busy_retry * 1000)])
+            fd = self._file(offer)
+            details = b" chunk=%d" % chunk if chunk is not None else b""
+            head = write_reply(200, b"here it comes", [b"DATA %d%s%s" % (length, details, self._news(offer))])
+            sent = 0
+            error: Osp2pError | None = None
+            try:
+                if length <= _SMALL:
+                    await self._put(head + _read_exactly(fd, offset, length))
+                else:
+                    self._out.append(head)
+                    await self._flush()
+                    await self._sender.send_range(self._connection, fd, offset, length)
+                if offer.chunks is None:
+                    check_unchanged(fd, offer)
+                sent = length
+            except Osp2pError as reason:
+                error = reason
+                self._connection.abort()
+                raise
+            finally:
+                self._report(Uploaded(offer.name, self._connection.remote, sent, error))
+            if length:
+                size = chunk_size(offer.size)
+                offer.count_sent(offset // size, (offset + length - 1) // size)
+
+    def _file(self, offer: Offer) -> int:
+        """The open file of an offer; the last one stays open for the next request."""
+        if self._open is not None and self._open[0] is offer:
+            return self._open[1]
+        self._close_file()
+        try:
+            fd = offer.open()
+        except (UnsafeName, StoreError):
+            raise _Refusal(300, "that file is not shared any more") from None
+        self._open = (offer, fd)
+        return fd
+
+    def _close_file(self) -> None:
+        if self._open is not None:
+            os.close(self._open[1])
+            self._open = None
+
+
+def _read_exactly(fd: int, offset: int, length: int) -> bytes:
+    with disk_errors("a shared file"):
+        data = os.pread(fd, length, offset)
+    if len(data) != length:
+        raise SourceChanged("a shared file became shorter while it was being sent")
+    return data
+
+
+def check_unchanged(fd: int, offer: Offer) -> None:
+    """Make sure that an open whole file is still what was offered.
+
+    Raises:
+        SourceChanged.
+    """
+    with disk_errors("a shared file"):
+        now = os.fstat(fd)
+    if now.st_size != offer.size or (offer.mtime_ns is not None and now.st_mtime_ns != offer.mtime_ns):
+        raise SourceChanged("a shared file changed while it was being sent")
+
+
+# --- the verbs ---
+
+VERBS: VerbTable[Callable[[Session, Request], Awaitable[None]]] = VerbTable()
+
+
+@VERBS.verb("HELP", (0, 0), "HELP", "this list")
+async def _help(session: Session, request: Request) -> None:
+    context = [(200, f"{verb.usage}: {verb.help}".encode()) for verb in VERBS]
+    await session._put(write_reply(200, b"that is all", context=context))
+
+
+@VERBS.verb("LIST", (0, 0), "LIST [prefix=] [after=] [max=]", "what is shared here, in name order, page by page")
+async def _list(session: Session, request: Request) -> None:
+    page = session.limits.max_list_page
+    count = min(page, parse_number(request.attributes.get(b"max", b"%d" % page), 2**31, "max"))
+    offers = session.shelf.page(request.attributes.get(b"prefix", b""), request.attributes.get(b"after", b""), count)
+    lines = []
+    for offer in offers:
+        attributes = {b"size": b"%d" % offer.size}
+        if offer.b3 is not None:
+            attributes[b"b3"] = offer.b3.hex().encode()
+        lines.append(write_file_line(FileEntry(offer.name, attributes)))
+    await session.reply(200, b"%d files" % len(lines), lines)
+
+
+@VERBS.verb("STAT", (1, 1), "STAT file [b3=] [since=SERIAL wait=SECONDS]", "what is here of a file")
+async def _stat(session: Session, request: Request) -> None:
+    offer = session.find(request)
+    since: int | None = None
+    if b"since" in request.attributes:
+        since = parse_number(request.attributes[b"since"], 2**63 - 1, "since")
+        wait = parse_number(request.attributes.get(b"wait", b"0"), 2**31, "wait")
+        with trio.move_on_after(min(wait, session.limits.max_held_stat)):
+            await session._flush()
+            await offer.wait_changed(since)
+    gained = offer.gained_since(since)
+    lines = [b"SIZE %d" % offer.size]
+    if offer.b3 is not None:
+        lines.append(b"B3 " + offer.b3.hex().encode())
+    lines.append(b"SERIAL %d" % offer.serial)
+    if gained is not None:
+        lines.append(b"SINCE %d" % since if since is not None else b"SINCE 0")
+        lines += [b"HAVE " + word for word in write_ranges(gained, session.limits.max_line // 2)]
+    elif offer.complete:
+        lines.append(b"HAVE all")
+    else:
+        lines += [b"HAVE " + word for word in write_ranges(offer.ranges(), session.limits.max_line // 2)]
+    session.note_told(offer)
+    await session.reply(200, b"all of it is here" if offer.complete else b"a part of it is here", lines)
+
+
+@VERBS.verb("CHUNKS", (1, 2), "CHUNKS file [first-last] [b3=]", "the hashes of a file's chunks")
+async def _chunks(session: Session, request: Request) -> None:
+    offer = session.find(request)
+    if offer.hashes is None:
+        raise _Refusal(303, "its chunks are being hashed", [b"RETRY 1000"])
+    count = chunk_count(offer.size)
+    first, last = 0, count - 1
+    if len(request.words) == 2:
+        ((first, last),) = parse_ranges(request.words[1], max(count - 1, 0), 1)
+    lines = [
+        b"CHUNK %d %s" % (index, offer.hashes[index * HASH_LENGTH : (index + 1) * HASH_LENGTH].hex().encode())
+        for index in range(first, last + 1)
+    ]
+    await session.reply(200, b"%d chunks of %d bytes" % (len(lines), chunk_size(offer.size)), lines)
+
+
+@VERBS.verb("GET", (2, 2), "GET file OSP2P/2 [range=first-last | any=ranges] [b3=]", "bytes of a file")
+async def _get(session: Session, request: Request) -> None:
+    if request.words[1].upper() != b"OSP2P/2":
+        raise MalformedLine("behind HELLO, write GET file OSP2P/2")
+    offer = session.find(request)
+    chunk: int | None = None
+    if b"any" in request.attributes:
+        if b"b3" not in request.attributes or b"range" in request.attributes:
+            raise MalformedLine("any= stands with b3= and without range=")
+        each = chunk_size(offer.size)
+        most = max(chunk_count(offer.size) - 1, 0)
+        wanted = parse_ranges(request.attributes[b"any"], most, session.limits.max_ranges)
+        chunk = offer.least_sent(wanted)
+        if chunk is None or not offer.size:
+            raise _Refusal(302, "none of these chunks is here")
+        offset, length = chunk * each, min(each, offer.size - chunk * each)
+    else:
+        offset, length = _parse_byte_range(request.attributes.get(b"range"), offer.size)
+        each = chunk_size(offer.size)
+        if length and not offer.has(offset // each, (offset + length - 1) // each):
+            raise _Refusal(302, "not all of that range is here")
+    await session.send_body(offer, offset, length, chunk)
+
+
+def _parse_byte_range(text: bytes | None, size: int) -> tuple[int, int]:
+    """Read ``first-last``, byte offsets from 0, both inclusive. Returns: offset and length; without a range, all.
+
+    Raises:
+        MalformedLine: another form, reversed, or beyond the end.
+    """
+    if text is None:
+        return 0, size
+    first, dash, last = text.partition(b"-")
+    if not dash or not size:
+        raise MalformedLine("a range is first-last, byte offsets that the file has")
+    start = parse_number(first, size - 1, "a range's first byte")
+    end = parse_number(last, size - 1, "a range's last byte")
+    if end < start:
+        raise MalformedLine("a range's last byte does not come before its first")
+    return start, end - start + 1
+
+
+@VERBS.verb("QUIT", (0, None), "QUIT", "end the connection")
+async def _quit(session: Session, request: Request) -> None:
+    session.ended = True
+    await session.reply(200, b"goodbye")

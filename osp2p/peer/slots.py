@@ -1,0 +1,38 @@
+"""How many uploads may run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from osp2p.limits import Limits
+
+
+class UploadSlots:
+    """Counts the uploads that run, altogether and for each address.
+
+    Args:
+        limits: `max_uploads`, `max_uploads_per_host`.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._hosts: Counter[str] = Counter()
+        self.running = 0
+
+    @contextmanager
+    def slot(self, host: str) -> Iterator[bool]:
+        """Hold a slot for the body. Yields: False where there is none left, and the body must refuse."""
+        if self.running >= self._limits.max_uploads or self._hosts[host] >= self._limits.max_uploads_per_host:
+            yield False
+            return
+        self.running += 1
+        self._hosts[host] += 1
+        try:
+            yield True
+        finally:
+            self.running -= 1
+            self._hosts[host] -= 1
+            if not self._hosts[host]:
+                del self._hosts[host]
