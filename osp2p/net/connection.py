@@ -11,7 +11,11 @@ class Connection(Protocol):
     """A byte stream in both directions.
 
     Every method that waits is a checkpoint often enough for cancellation and fairness, and raises `ConnectionLost`
-    when the stream breaks. After a failed or cancelled send the stream is ruined: close it, write nothing more.
+    when the stream breaks, or when somebody closes it meanwhile. After a failed or cancelled send the stream is ruined:
+    it takes nothing more, and each further send raises `ConnectionLost`.
+
+    One task may receive while another sends. Two that do the same at a time are a bug: `LocalProtocolError`, or, if
+    bytes would get between others' bytes, `ConnectionLost`.
     """
 
     @property
@@ -61,10 +65,17 @@ class Listener(Protocol):
         """Where it listens; with an unspecified host for all of this machine's addresses."""
 
     async def accept(self) -> Connection:
-        """Wait for the next connection. Raises: OSError as accept(2) gives it, EMFILE and ENFILE among them."""
+        """Wait for the next connection.
+
+        Raises:
+            OSError: as accept(2) gives it, EMFILE and ENFILE among them; a later call may do better.
+            ListenFailed: the listener is closed.
+
+        Cancellation: no connection is lost.
+        """
 
     def close(self) -> None:
-        """Stop listening. Safe to call twice."""
+        """Stop listening; who has not been accepted yet is reset. Safe to call twice."""
 
 
 class Network(Protocol):
@@ -77,7 +88,19 @@ class Network(Protocol):
         """
 
     async def listen(self, port: int, host: str = "0.0.0.0") -> Listener:
-        """Open a port; 0 takes any free one. Raises: ListenFailed."""
+        """Open a port.
+
+        Args:
+            port: 0 takes any free one.
+            host: a numeric address of this machine, or ``0.0.0.0`` or ``::`` for all of a family. Each family has
+                ports of its own, so a server of both opens two listeners.
+
+        Raises:
+            ListenFailed.
+        """
 
     def local_addresses(self) -> list[str]:
         """This machine's numeric IPv4 addresses, the one that other machines most likely reach first, loopback last."""
+
+    def local_ipv6_addresses(self) -> list[str]:
+        """Its numeric IPv6 addresses likewise; empty if it has none."""

@@ -4,27 +4,52 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
 
-from osp2p.errors import ConnectFailed, ConnectionLost, DiskFull, NetworkError, StoreError, TimedOut
+from osp2p.errors import ConnectFailed, ConnectionLost, DiskFull, LocalProtocolError, Osp2pError, StoreError, TimedOut
 
-#: trio's exceptions that a connection can raise.
-TRIO_ERRORS: dict[type[Exception], type[NetworkError]] = {
-    trio.BrokenResourceError: ConnectionLost,
-    trio.ClosedResourceError: ConnectionLost,
-    trio.TooSlowError: TimedOut,
+#: trio's exceptions that a connection can raise, and what each becomes, with the end of the sentence that says so.
+TRIO_ERRORS: dict[type[Exception], tuple[type[Osp2pError], str]] = {
+    trio.BrokenResourceError: (ConnectionLost, "the connection is broken"),
+    trio.ClosedResourceError: (ConnectionLost, "the connection is closed"),
+    trio.BusyResourceError: (LocalProtocolError, "two tasks use one direction of the connection at a time"),
+    trio.TooSlowError: (TimedOut, "did not answer in time"),
 }
+
+#: Everything that `network_error` can map: for the `except` of a hot path, where a context manager costs too much.
+FOREIGN_ERRORS: tuple[type[Exception], ...] = (OSError, *TRIO_ERRORS)
 
 #: errno values of a disk that is full; every other one of a file operation is a plain StoreError.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def describe(error: OSError) -> str:
-    """The system's sentence for an error, in lower case and without the number."""
-    return (error.strerror or os.strerror(error.errno or 0) or str(error)).lower()
+    """The system's sentence for an error, in lower case and without the number.
+
+    The number is asked before the text, into which trio and others write addresses; a name lookup's error has
+    numbers of its own, below zero or not the system's.
+    """
+    if error.errno is not None and error.errno in errno.errorcode and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno).lower()
+    return (error.strerror or str(error) or "unknown error").lower()
+
+
+def network_error(error: Exception, what: str, *, connecting: bool = False) -> Osp2pError:
+    """What one of `FOREIGN_ERRORS` becomes.
+
+    Args:
+        error: a foreign exception.
+        what: begins the sentence: ``tracker 127.0.0.1:11111``.
+        connecting: whether an OSError means that there is no connection yet.
+    """
+    if isinstance(error, OSError):
+        return (ConnectFailed if connecting else ConnectionLost)(f"{what}: {describe(error)}")
+    ours, text = next(row for theirs, row in TRIO_ERRORS.items() if isinstance(error, theirs))
+    return ours(f"{what}: {text}")
 
 
 @contextmanager
@@ -32,21 +57,17 @@ def network_errors(what: str, *, connecting: bool = False) -> Iterator[None]:
     """Turn OSError and trio's errors of the body into ours.
 
     Args:
-        what: begins the sentence: ``tracker 127.0.0.1:11111``.
+        what: begins the sentence.
         connecting: whether an OSError means that there is no connection yet.
 
     Raises:
         ConnectFailed, ConnectionLost, TimedOut.
+        LocalProtocolError: two tasks of ours were in each other's way.
     """
     try:
         yield
-    except OSError as error:
-        mapped = ConnectFailed if connecting else ConnectionLost
-        raise mapped(f"{what}: {describe(error)}") from error
-    except tuple(TRIO_ERRORS) as error:
-        kind = next(ours for theirs, ours in TRIO_ERRORS.items() if isinstance(error, theirs))
-        text = "did not answer in time" if kind is TimedOut else "the connection is closed"
-        raise kind(f"{what}: {text}") from error
+    except FOREIGN_ERRORS as error:
+        raise network_error(error, what, connecting=connecting) from error
 
 
 @contextmanager
@@ -54,7 +75,8 @@ def deadline(at: float, what: str) -> Iterator[trio.CancelScope]:
     """Bound the body by an absolute time of trio's clock.
 
     Raises:
-        TimedOut: the deadline passed in the body.
+        TimedOut: the deadline passed in the body, and cancelled it there. A body that is through in spite of that
+            keeps its result; a cancellation from outside passes unchanged.
     """
     with trio.move_on_at(at) as scope:
         yield scope

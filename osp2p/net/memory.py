@@ -7,11 +7,14 @@ from itertools import count
 
 import trio
 
-from osp2p.errors import ConnectFailed, ConnectionLost, ListenFailed
+from osp2p.errors import ConnectFailed, ConnectionLost, ListenFailed, LocalProtocolError
 from osp2p.wire.address import Address
 
 #: How many bytes a pipe holds before its sender must wait: about a socket's buffers.
 PIPE_BYTES = 65536
+
+#: How many connections wait to be accepted.
+_BACKLOG = 1000
 
 
 class _Pipe:
@@ -37,25 +40,36 @@ class MemoryConnection:
         self._in = incoming
         self._out = outgoing
         self._closed = False
+        self._receiving = False
+        self._unsent = False
 
     def _check_open(self) -> None:
         if self._closed:
             raise ConnectionLost(f"{self.remote}: the connection is closed")
 
     async def receive(self, max_bytes: int) -> bytes:
-        await trio.lowlevel.checkpoint()
-        while True:
-            self._check_open()
-            if self._in.data:
-                data = bytes(self._in.data[:max_bytes])
-                del self._in.data[:max_bytes]
-                self._in.notify()
-                return data
-            if self._in.broken:
-                raise ConnectionLost(f"{self.remote}: connection reset")
-            if self._in.ended:
-                return b""
-            await self._in.changed.park()
+        if self._receiving:
+            raise LocalProtocolError(f"{self.remote}: two tasks receive from one connection at a time")
+        self._receiving = True
+        try:
+            await trio.lowlevel.checkpoint()
+            while (data := self._take(max_bytes)) is None:
+                await self._in.changed.park()
+        finally:
+            self._receiving = False
+        return data
+
+    def _take(self, max_bytes: int) -> bytes | None:
+        """What can be received now, b"" at the end, None if one must wait."""
+        self._check_open()
+        if self._in.data:
+            data = bytes(self._in.data[:max_bytes])
+            del self._in.data[:max_bytes]
+            self._in.notify()
+            return data
+        if self._in.broken:
+            raise ConnectionLost(f"{self.remote}: connection reset")
+        return b"" if self._in.ended else None
 
     async def receive_into(self, buffer: memoryview) -> int:
         data = await self.receive(len(buffer))
@@ -64,18 +78,24 @@ class MemoryConnection:
 
     async def send(self, data: bytes | memoryview) -> None:
         await trio.lowlevel.checkpoint()
-        rest = memoryview(data)
+        if self._unsent:
+            raise ConnectionLost(f"{self.remote}: an earlier send was not finished")
+        rest = memoryview(data)[self._put(data) :]
+        self._unsent = bool(rest)
         while rest:
-            self._check_open()
-            if self._out.broken or self._out.ended:
-                raise ConnectionLost(f"{self.remote}: the other side is gone")
-            room = self._out.capacity - len(self._out.data)
-            if room > 0:
-                self._out.data += rest[:room]
-                rest = rest[room:]
-                self._out.notify()
-            else:
-                await self._out.changed.park()
+            await self._out.changed.park()
+            rest = rest[self._put(rest) :]
+        self._unsent = False
+
+    def _put(self, data: bytes | memoryview) -> int:
+        """Send what there is room for now. Returns: how many bytes that was."""
+        self._check_open()
+        if self._out.broken or self._out.ended:
+            raise ConnectionLost(f"{self.remote}: the other side is gone")
+        room = max(0, self._out.capacity - len(self._out.data))
+        self._out.data += data[:room]
+        self._out.notify()
+        return min(room, len(data))
 
     async def send_file_some(self, fd: int, offset: int, count: int) -> int:
         block = os.pread(fd, min(PIPE_BYTES, count), offset)
@@ -93,6 +113,7 @@ class MemoryConnection:
 
     async def send_eof(self) -> None:
         await trio.lowlevel.checkpoint()
+        self._check_open()
         self._out.ended = True
         self._out.notify()
 
@@ -118,7 +139,8 @@ class MemoryListener:
     def __init__(self, network: MemoryNetwork, address: Address) -> None:
         self._network = network
         self.address = address
-        self._send, self._receive = trio.open_memory_channel[MemoryConnection](1000)
+        self._closed = False
+        self._send, self._receive = trio.open_memory_channel[MemoryConnection](_BACKLOG)
 
     def offer(self, connection: MemoryConnection) -> None:
         try:
@@ -127,13 +149,19 @@ class MemoryListener:
             connection.close()
 
     async def accept(self) -> MemoryConnection:
+        await trio.lowlevel.checkpoint()
         try:
             return await self._receive.receive()
         except (trio.ClosedResourceError, trio.EndOfChannel):
-            raise ConnectionLost(f"{self.address}: no longer listening") from None
+            raise ListenFailed(f"{self.address}: no longer listening") from None
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._network.hosts.pop(self.address, None)
+        while self._receive.statistics().current_buffer_used:
+            self._receive.receive_nowait().abort()
         self._send.close()
         self._receive.close()
 
@@ -145,34 +173,50 @@ class MemoryNetwork:
         address: this host's IPv4 address in text.
         shared: the network that another host is on already.
         capacity: how many bytes a pipe holds.
+        ipv6_address: this host's IPv6 address in text, if it has one.
     """
 
     def __init__(
-        self, address: str = "127.0.0.1", shared: MemoryNetwork | None = None, capacity: int = PIPE_BYTES
+        self,
+        address: str = "127.0.0.1",
+        shared: MemoryNetwork | None = None,
+        capacity: int = PIPE_BYTES,
+        ipv6_address: str | None = None,
     ) -> None:
         self.address = address
+        self.ipv6_address = ipv6_address
         self.capacity = capacity
         self.hosts: dict[Address, MemoryListener] = shared.hosts if shared else {}
         self._ports: count[int] = shared._ports if shared else count(40000)
 
-    def host(self, address: str) -> MemoryNetwork:
+    def host(self, address: str, ipv6_address: str | None = None) -> MemoryNetwork:
         """The same network, seen from another host."""
-        return MemoryNetwork(address, self, self.capacity)
+        return MemoryNetwork(address, self, self.capacity, ipv6_address)
+
+    def _own_address(self, host: str) -> str | None:
+        """This host's address of the family that `host` is of; None if it has none."""
+        return self.ipv6_address if ":" in host else self.address
 
     async def connect(self, host: str, port: int) -> MemoryConnection:
         await trio.lowlevel.checkpoint()
-        target = Address(self.address if host in ("localhost", "127.0.0.1") else host, port)
+        own = self._own_address(host)
+        if own is None:
+            raise ConnectFailed(f"{Address(host, port)}: network is unreachable")
+        target = Address(own if host in ("localhost", "127.0.0.1", "::1") else host, port)
         listener = self.hosts.get(target)
         if listener is None:
             raise ConnectFailed(f"{target}: connection refused")
         there, back = _Pipe(self.capacity), _Pipe(self.capacity)
-        local = Address(self.address, next(self._ports))
+        local = Address(own, next(self._ports))
         listener.offer(MemoryConnection(target, local, there, back))
         return MemoryConnection(local, target, back, there)
 
     async def listen(self, port: int, host: str = "0.0.0.0") -> MemoryListener:
         await trio.lowlevel.checkpoint()
-        address = Address(self.address, port or next(self._ports))
+        own = self._own_address(host)
+        if own is None:
+            raise ListenFailed(f"cannot listen on {Address(host, port)}: cannot assign requested address")
+        address = Address(own, port or next(self._ports))
         if address in self.hosts:
             raise ListenFailed(f"cannot listen on {address}: address already in use")
         listener = self.hosts[address] = MemoryListener(self, address)
@@ -180,3 +224,6 @@ class MemoryNetwork:
 
     def local_addresses(self) -> list[str]:
         return [self.address]
+
+    def local_ipv6_addresses(self) -> list[str]:
+        return [self.ipv6_address] if self.ipv6_address else []
