@@ -51,7 +51,8 @@ class Limits:
     """Most connections of one server at a time; what comes beyond waits in the kernel's queue."""
 
     max_connections_per_host: int = 1000
-    """Most connections of one address at a time; what comes beyond is closed at once. Labs run hundreds on one host."""
+    """Most connections of one address (of one /64, in IPv6) at a time; what comes beyond is closed at once. Labs run
+    hundreds on one host."""
 
     first_command_timeout: float = 60 * SECONDS
     """Idle time before the first command. Source: the 2007 tracker."""
