@@ -1,0 +1,232 @@
+"""Digests of files on disk: MD5, chunk hashes and content id, from one pass over the bytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable
+from hashlib import md5
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+from blake3 import blake3
+
+from osp2p.content.chunks import chunk_size, content_id
+from osp2p.errors import SourceChanged, StoreError
+from osp2p.limits import MIB
+from osp2p.net.errors import disk_errors
+
+#: How much is read at a time. Chunks are powers of two, so one read holds whole chunks, or one chunk whole reads.
+_READ_BYTES = MIB
+
+
+class Cancelled(Exception):
+    """The caller's flag was set. It never leaves this package: whoever sets a flag has stopped listening."""
+
+
+class FileState(NamedTuple):
+    """What tells one version of a file from another.
+
+    Attributes:
+        size: bytes.
+        mtime_ns: time of the last change, in ns since 1970.
+        inode: its number on its file system.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class Digests(NamedTuple):
+    """What names a content.
+
+    Attributes:
+        md5: 16 raw bytes, for the base protocol.
+        b3: 32 raw bytes, the content id.
+    """
+
+    md5: bytes
+    b3: bytes
+
+
+class FileDigest(NamedTuple):
+    """What one pass over a file gave.
+
+    Attributes:
+        state: of the file, before and after the pass.
+        digests: of its bytes.
+        hashes: its chunk list: raw hashes of 32 bytes in a row.
+    """
+
+    state: FileState
+    digests: Digests
+    hashes: bytes
+
+
+def state_of(status: os.stat_result) -> FileState:
+    """The part of a stat result that we compare."""
+    return FileState(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+class _Hasher:
+    """Takes a file's bytes in reads of `_READ_BYTES`, which begin and end at chunks' bounds or lie within one."""
+
+    def __init__(self, size: int, *, with_md5: bool) -> None:
+        self._size = size
+        self._chunk = chunk_size(size)
+        self._taken = 0
+        self._open = blake3()
+        self._hashes = bytearray()
+        self._md5 = md5(usedforsecurity=False) if with_md5 else None
+
+    def update(self, data: memoryview) -> None:
+        if self._md5 is not None:
+            self._md5.update(data)
+        start = 0
+        while start < len(data):
+            end = min(len(data), start + self._chunk - self._taken % self._chunk)
+            self._open.update(data[start:end])
+            self._taken += end - start
+            start = end
+            if self._taken % self._chunk == 0 or self._taken == self._size:
+                self._hashes += self._open.digest()
+                self._open = blake3()
+
+    def result(self) -> tuple[Digests, bytes]:
+        hashes = bytes(self._hashes)
+        return Digests(self._md5.digest() if self._md5 else b"", content_id(self._size, hashes)), hashes
+
+
+def digest_file(
+    path: Path | bytes,
+    cancelled: threading.Event,
+    progress: Callable[[int], None] = lambda count: None,
+    *,
+    with_md5: bool = True,
+) -> FileDigest:
+    """Read a regular file once and hash it: for a worker thread.
+
+    Args:
+        path: the file. A symbolic link is followed: whoever lists files decides which links may be.
+        cancelled: once it is set, the pass ends within one read.
+        progress: called in this thread with the number of bytes that were hashed since its last call.
+        with_md5: MD5 takes five times as long as BLAKE3; without it `md5` is empty.
+
+    Raises:
+        SourceChanged: the file became another one, or got another size or time, during the pass.
+        StoreError: it cannot be read, or is not a regular file.
+        Cancelled: the flag was set.
+    """
+    name = os.fsdecode(path)
+    with disk_errors(f"cannot read {name}"):
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise StoreError(f"cannot read {name}: it is not a regular file")
+            hasher = _Hasher(status.st_size, with_md5=with_md5)
+            whole = _read_through(fd, status.st_size, hasher, cancelled, progress)
+            if not whole or not state_of(status) == state_of(os.fstat(fd)) == _state_at(path):
+                raise SourceChanged(f"{name} changed while it was being read")
+        finally:
+            os.close(fd)
+    digests, hashes = hasher.result()
+    return FileDigest(state_of(status), digests, hashes)
+
+
+def _state_at(path: Path | bytes) -> FileState | None:
+    """The state of the file that is at a path now; None: there is none any more."""
+    try:
+        return state_of(os.stat(path))
+    except FileNotFoundError:
+        return None
+
+
+def _read_through(
+    fd: int, size: int, hasher: _Hasher, cancelled: threading.Event, progress: Callable[[int], None]
+) -> bool:
+    """Feed a hasher from an open file. Returns: whether the file had as many bytes as it should."""
+    buffer = memoryview(bytearray(min(size, _READ_BYTES)))
+    left = size
+    while left:
+        if cancelled.is_set():
+            raise Cancelled
+        wanted = buffer[: min(left, _READ_BYTES)]
+        filled = 0
+        while filled < len(wanted):
+            count = os.readv(fd, [wanted[filled:]])
+            if count == 0:
+                return False
+            filled += count
+        hasher.update(wanted)
+        left -= filled
+        progress(filled)
+    return True
+
+
+async def digest_in_thread(path: Path | bytes, *, with_md5: bool = True) -> FileDigest:
+    """Hash a file without holding up the other tasks.
+
+    Raises:
+        SourceChanged, StoreError: as `digest_file`.
+
+    Cancellation: returns at once; the thread ends within one read.
+    """
+    cancelled = threading.Event()
+    try:
+        return await trio.to_thread.run_sync(
+            lambda: digest_file(path, cancelled, with_md5=with_md5), abandon_on_cancel=True
+        )
+    finally:
+        cancelled.set()
+
+
+async def digest_existing(path: Path, size: int | None = None, *, with_md5: bool = True) -> FileDigest | None:
+    """Hash what stands at a download's target, to see whether it is what the download would bring.
+
+    Args:
+        path: the target; perhaps nothing is there.
+        size: the download's size in bytes; a file of another size is not read.
+
+    Returns: None if there is no regular file, none of that size, or none that can be read and holds still.
+
+    Cancellation: as `digest_in_thread`.
+    """
+    there = _regular_size(path)
+    if there is None or size not in (None, there):
+        return None
+    try:
+        return await digest_in_thread(path, with_md5=with_md5)
+    except StoreError:
+        return None
+
+
+def _regular_size(path: Path) -> int | None:
+    """The size of the regular file at a path; None: there is none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+async def verify_file(path: Path, b3: bytes, size: int | None = None) -> bool:
+    """Tell whether a file on disk is a content.
+
+    Args:
+        path: the file; a symbolic link is followed.
+        b3: 32 raw bytes.
+        size: in bytes, if it is known.
+
+    Raises:
+        SourceChanged, StoreError: as `digest_file`.
+
+    Cancellation: as `digest_in_thread`.
+    """
+    with disk_errors(f"cannot read {path}"):
+        if size is not None and os.stat(path).st_size != size:
+            return False
+    return (await digest_in_thread(path, with_md5=False)).digests.b3 == b3
