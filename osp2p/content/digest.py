@@ -230,3 +230,24 @@ async def verify_file(path: Path, b3: bytes, size: int | None = None) -> bool:
         if size is not None and os.stat(path).st_size != size:
             return False
     return (await digest_in_thread(path, with_md5=False)).digests.b3 == b3
+
+
+async def same_content(
+    path: Path, *, md5: bytes | None = None, b3: bytes | None = None, size: int | None = None
+) -> bool:
+    """Tell whether what stands at a download's target is what the download would bring.
+
+    Args:
+        path: the target; perhaps nothing is there.
+        md5: 16 raw bytes, if known.
+        b3: 32 raw bytes, if known; it decides where both are.
+        size: in bytes, if known.
+
+    Returns: False, too, where neither digest is known, or the file cannot be read or does not hold still.
+
+    Cancellation: as `digest_in_thread`.
+    """
+    if md5 is None and b3 is None:
+        return False
+    found = await digest_existing(path, size, with_md5=b3 is None)
+    return found is not None and (found.digests.b3 == b3 if b3 is not None else found.digests.md5 == md5)

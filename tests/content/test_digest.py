@@ -11,7 +11,15 @@ import trio
 
 from osp2p.content import digest
 from osp2p.content.chunks import MIN_CHUNK, chunk_bounds, chunk_count, chunk_hash, content_id
-from osp2p.content.digest import Cancelled, FileDigest, digest_existing, digest_file, state_of, verify_file
+from osp2p.content.digest import (
+    Cancelled,
+    FileDigest,
+    digest_existing,
+    digest_file,
+    same_content,
+    state_of,
+    verify_file,
+)
 from osp2p.errors import SourceChanged, StoreError
 from osp2p.limits import MIB
 
@@ -141,3 +149,16 @@ async def test_a_cancelled_pass_is_left_at_once(tmp_path: Path) -> None:
     assert scope.cancelled_caught
     assert trio.current_time() - scope.deadline < 5
     assert threading.active_count() <= threads + 1
+
+
+async def test_the_same_content_is_told_by_either_digest(tmp_path: Path) -> None:
+    make(tmp_path / "a", 1000)
+    known = digest_file(tmp_path / "a", NEVER).digests
+    assert await same_content(tmp_path / "a", md5=known.md5)
+    assert await same_content(tmp_path / "a", b3=known.b3, size=1000)
+    assert await same_content(tmp_path / "a", md5=bytes(16), b3=known.b3)
+    assert not await same_content(tmp_path / "a", md5=bytes(16))
+    assert not await same_content(tmp_path / "a", md5=known.md5, b3=bytes(32))
+    assert not await same_content(tmp_path / "a", md5=known.md5, size=999)
+    assert not await same_content(tmp_path / "a")
+    assert not await same_content(tmp_path / "missing", md5=known.md5)
