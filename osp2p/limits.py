@@ -221,6 +221,36 @@ class Limits:
     max_connecting: int = 16
     """Most holders of one file that are tried at a time until one gives a byte."""
 
+    request_time: float = 0.05 * SECONDS
+    """How much of a holder's time one request for chunks takes, at its measured rate."""
+
+    max_request: int = 8 * MIB
+    """Most bytes of one request for chunks."""
+
+    requests_ahead: int = 2
+    """How many requests for chunks are on their way to one holder at a time."""
+
+    end_game_after: float = 1 * SECONDS
+    """How long a holder may owe a chunk before another is asked for it too."""
+
+    idle_recheck: float = 0.05 * SECONDS
+    """Least time after which a holder without work is looked at again."""
+
+    max_chunk_sources: int = 32
+    """Most OSP2P/2 holders of one file that are connected to at a time."""
+
+    max_busy_retry: float = 5 * SECONDS
+    """Longest time that a busy holder can make us wait before it is asked again."""
+
+    first_refresh: float = 0.25 * SECONDS
+    """First pause before the trackers are asked for further holders of a file that is being fetched; it doubles."""
+
+    last_refresh: float = 8 * SECONDS
+    """Longest such pause."""
+
+    stall_timeout: float = 60 * SECONDS
+    """How long a fetch goes on without any new chunk before it is given up as stalled."""
+
     retry_window: float = 3 * SECONDS
     """How long a file whose holders all failed for reasons that may pass (busy, gone) is asked for again."""
 

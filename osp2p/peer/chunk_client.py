@@ -1,0 +1,320 @@
+"""OSP2P/2 between peers, the asking side: one connection to one holder of one content."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from osp2p.content.chunks import chunk_bounds, chunk_count, chunk_size
+from osp2p.errors import ConnectionLost, MalformedLine, RemoteProtocolError, Stalled
+from osp2p.limits import MIB, Limits
+from osp2p.net import LineConnection, Network
+from osp2p.net.errors import deadline
+from osp2p.peer.chunk_picker import ranges_of
+from osp2p.wire.address import Address
+from osp2p.wire.entry import parse_b3, parse_number
+from osp2p.wire.ranges import parse_ranges, write_ranges
+from osp2p.wire.reply import Reply
+from osp2p.wire.word import quote
+
+#: How much is received at a time. More is slower: the buffer falls out of the processor's cache.
+_BUFFER_BYTES = MIB
+
+HELLO = b"HELLO OSP2P/2\n"
+
+
+class NotHere(RemoteProtocolError):
+    """A holder refuses a request: 300 no such file, 301 other content, 302 chunk not here, 303 busy.
+
+    Attributes:
+        code: the reply's.
+        retry: for 303, after how many seconds it wants to be asked again.
+    """
+
+    def __init__(self, code: int, text: str, retry: float = 0.0) -> None:
+        super().__init__(text, code)
+        self.retry = retry
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is asked for.
+
+    Attributes:
+        name: as the holder lists it.
+        size: bytes, as claimed; the chunk list proves it.
+        b3: the content id.
+    """
+
+    name: bytes
+    size: int
+    b3: bytes
+
+    @property
+    def count(self) -> int:
+        """How many chunks it has."""
+        return chunk_count(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class HolderState:
+    """A holder's answer to STAT, all of it claimed.
+
+    Attributes:
+        serial: to ask from next time.
+        ranges: chunks; None for all.
+        delta: whether `ranges` are only those gained since the serial that was asked for.
+    """
+
+    serial: int
+    ranges: list[tuple[int, int]] | None
+    delta: bool
+
+
+class ChunkClient:
+    """A connection behind HELLO. Requests are sent ahead of their answers, which come in order.
+
+    Args:
+        lines: the connection.
+        content: what all requests are about.
+    """
+
+    def __init__(self, lines: LineConnection, content: Content, limits: Limits) -> None:
+        self._lines = lines
+        self._content = content
+        self._limits = limits
+        self._b3 = content.b3.hex().encode()
+        self._name = quote(content.name)
+        self._buffer = memoryview(b"")
+        self._said_hello = False
+        self._greeted = False
+
+    @property
+    def remote(self) -> Address:
+        """The holder's address."""
+        return self._lines.connection.remote
+
+    async def send(self, requests: Iterable[bytes]) -> None:
+        """Send request lines, HELLO before the first.
+
+        Raises:
+            NetworkError.
+        """
+        head = [] if self._said_hello else [HELLO]
+        self._said_hello = True
+        await self._lines.send(b"".join([*head, *requests]), trio.current_time() + self._limits.send_timeout)
+
+    def stat(self, since: int | None = None, wait: float = 0) -> bytes:
+        """A STAT request."""
+        rest = b" since=%d wait=%d" % (since, int(wait)) if since is not None else b""
+        return b"STAT %s b3=%s%s\n" % (self._name, self._b3, rest)
+
+    def chunks(self) -> bytes:
+        """A CHUNKS request."""
+        return b"CHUNKS %s b3=%s\n" % (self._name, self._b3)
+
+    def get_run(self, first: int, last: int) -> bytes:
+        """A GET request for chunks, both inclusive."""
+        start = chunk_bounds(self._content.size, first)[0]
+        end = sum(chunk_bounds(self._content.size, last)) - 1
+        return b"GET %s OSP2P/2 range=%d-%d b3=%s\n" % (self._name, start, end, self._b3)
+
+    def get_any(self, chunks: int) -> bytes:
+        """A GET request for one chunk of a set (bits), the holder's choice."""
+        room = self._limits.max_line - len(self._name) - 128
+        word = next(write_ranges(_some(ranges_of(chunks), self._limits.max_ranges), room))
+        return b"GET %s OSP2P/2 any=%s b3=%s\n" % (self._name, word, self._b3)
+
+    async def _reply(self, patience: float | None = None) -> Reply:
+        at = trio.current_time() + (patience or self._limits.reply_timeout)
+        if not self._greeted:
+            reply = await self._lines.read_reply(at)
+            if not reply.ok:
+                raise NotHere(reply.code, "does not speak OSP2P/2")
+            self._greeted = True
+        reply = await self._lines.read_reply(at)
+        if not reply.ok:
+            raise NotHere(reply.code, reply.text.decode("utf-8", "replace"), self._retry_of(reply))
+        return reply
+
+    def _retry_of(self, reply: Reply) -> float:
+        for line in reply.data:
+            words = line.split()
+            if len(words) == 2 and words[0] == b"RETRY":
+                return min(parse_number(words[1], 2**31, "RETRY") / 1000, self._limits.max_busy_retry)
+        return self._limits.busy_retry
+
+    async def read_stat(self, patience: float | None = None) -> HolderState:
+        """Read the answer to `stat`.
+
+        Args:
+            patience: seconds that it may take, where it was asked to wait.
+
+        Raises:
+            NotHere, MalformedLine, LineTooLong, NetworkError.
+        """
+        reply = await self._reply(patience)
+        serial, delta, everything = 0, False, False
+        ranges: list[tuple[int, int]] = []
+        for line in reply.data:
+            key, _, value = line.partition(b" ")
+            if key == b"SERIAL":
+                serial = parse_number(value, 2**63 - 1, "SERIAL")
+            elif key == b"SINCE":
+                delta = True
+            elif key == b"HAVE" and value == b"all":
+                everything = True
+            elif key == b"HAVE" and value:
+                ranges += parse_ranges(value, self._content.count - 1, self._content.count)
+        return HolderState(serial, None if everything else ranges, delta)
+
+    async def read_chunks(self) -> bytes:
+        """Read the answer to `chunks`.
+
+        Returns: the hashes in a row, as claimed: one for each chunk.
+
+        Raises:
+            MalformedLine: another number of hashes, or another order.
+            NotHere, LineTooLong, NetworkError.
+        """
+        reply = await self._reply()
+        if len(reply.data) != self._content.count:
+            raise MalformedLine(f"sent {len(reply.data)} hashes for {self._content.count} chunks")
+        hashes = []
+        for index, line in enumerate(reply.data):
+            words = line.split()
+            if len(words) != 3 or words[0] != b"CHUNK" or words[1] != b"%d" % index:
+                raise MalformedLine("a chunk list has a line CHUNK index hash for each chunk, in order")
+            hashes.append(parse_b3(words[2]))
+        return b"".join(hashes)
+
+    async def read_data(
+        self,
+        first: int,
+        last: int,
+        take: Callable[[int, memoryview], None],
+        gained: Callable[[list[tuple[int, int]]], None],
+    ) -> None:
+        """Read the answer to `get_run`.
+
+        Args:
+            take: is given each chunk's number and bytes, unproved; the memory is used again afterwards.
+            gained: is given what the holder says that it has gained.
+
+        Raises:
+            MalformedLine: a length that was not asked for.
+            NotHere, LineTooLong, NetworkError, Stalled. What `take` raises.
+        """
+        length, _ = await self._read_head(gained)
+        start = chunk_bounds(self._content.size, first)[0]
+        if length != sum(chunk_bounds(self._content.size, last)) - start:
+            raise MalformedLine(f"sends {length} bytes instead of those that were asked for")
+        await self._read_body(first, last, take)
+
+    async def read_any(
+        self, asked: int, take: Callable[[int, memoryview], None], gained: Callable[[list[tuple[int, int]]], None]
+    ) -> None:
+        """Read the answer to `get_any`. The arguments and errors are `read_data`'s."""
+        length, chunk = await self._read_head(gained)
+        if chunk is None or not asked >> chunk & 1 or length != chunk_bounds(self._content.size, chunk)[1]:
+            raise MalformedLine("sends a chunk that was not asked for")
+        await self._read_body(chunk, chunk, take)
+
+    async def _read_head(self, gained: Callable[[list[tuple[int, int]]], None]) -> tuple[int, int | None]:
+        """Read a DATA reply. Returns: the length, and the chunk if it names one."""
+        reply = await self._reply(self._limits.first_byte_timeout)
+        words = reply.data[0].split() if reply.data else []
+        if len(words) < 2 or words[0] != b"DATA":
+            raise MalformedLine("answers GET without a DATA line")
+        most = self._content.count - 1
+        chunk: int | None = None
+        for word in words[2:]:
+            key, _, value = word.partition(b"=")
+            if key == b"chunk":
+                chunk = parse_number(value, most, "chunk")
+            elif key == b"new":
+                gained(parse_ranges(value, most, self._content.count))
+        return parse_number(words[1], 2**63 - 1, "DATA"), chunk
+
+    async def _read_body(self, first: int, last: int, take: Callable[[int, memoryview], None]) -> None:
+        """Read chunks from `first` to `last`, each into memory that holds all of it."""
+        each = chunk_size(self._content.size)
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(max(_BUFFER_BYTES, each)))
+        buffer = self._buffer
+        filled = used = 0
+        index = first
+        length = chunk_bounds(self._content.size, index)[1]
+        watch = _Watch(self._limits, trio.current_time())
+        with trio.move_on_at(watch.deadline) as scope:
+            while True:
+                if filled - used >= length:
+                    take(index, buffer[used : used + length])
+                    used += length
+                    if index == last:
+                        return
+                    index += 1
+                    length = chunk_bounds(self._content.size, index)[1]
+                    if filled == used:
+                        filled = used = 0
+                    continue
+                end = min(len(buffer), filled + self._left(index, last, filled - used))
+                count = await self._lines.receive_into(buffer[filled:end])
+                if count == 0:
+                    raise ConnectionLost(f"{self.remote}: closed in the middle of a chunk")
+                filled += count
+                scope.deadline = watch.moved(count, trio.current_time())
+        raise Stalled("too slow, or silent for too long")
+
+    def _left(self, index: int, last: int, have: int) -> int:
+        """How many bytes of chunks `index` to `last` are still to come, if `have` of them are here."""
+        return sum(chunk_bounds(self._content.size, last)) - chunk_bounds(self._content.size, index)[0] - have
+
+    def close(self) -> None:
+        """Close the connection; waits for nothing."""
+        self._lines.close()
+
+
+class _Watch:
+    """The deadline of a body: none without `idle_transfer_timeout` of silence or with less than `min_rate`."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self._limits = limits
+        self._window_end = now + limits.rate_window
+        self._moved = 0
+        self.deadline = now + limits.idle_transfer_timeout
+
+    def moved(self, count: int, now: float) -> float:
+        """Note bytes. Returns: the new deadline, already past if they came too slowly."""
+        self._moved += count
+        if now >= self._window_end:
+            if self._moved < self._limits.min_rate * self._limits.rate_window:
+                return now
+            self._window_end = now + self._limits.rate_window
+            self._moved = 0
+        return now + self._limits.idle_transfer_timeout
+
+
+def _some(ranges: Iterable[tuple[int, int]], count: int) -> Sequence[tuple[int, int]]:
+    return [pair for pair, _ in zip(ranges, range(count), strict=False)]
+
+
+@asynccontextmanager
+async def open_holder(
+    network: Network, address: Address, content: Content, limits: Limits
+) -> AsyncIterator[ChunkClient]:
+    """Connect to a holder. HELLO goes out with the first request.
+
+    Raises:
+        ConnectFailed, TimedOut.
+    """
+    with deadline(trio.current_time() + limits.connect_timeout, str(address)):
+        connection = await network.connect(address.host, address.port)
+    client = ChunkClient(LineConnection(connection, limits), content, limits)
+    try:
+        yield client
+    finally:
+        client.close()
