@@ -41,7 +41,7 @@ class LineConnection:
         return self._buffer.next_line()
 
     async def read_line(self, at: float) -> bytes | None:
-        """Read one line.
+        """Read one line. One that is here already comes at once, whatever the time.
 
         Args:
             at: the absolute time (trio's clock) by which the whole line must be here.
@@ -54,15 +54,19 @@ class LineConnection:
 
         Cancellation: what has arrived stays buffered; the next call goes on.
         """
-        with deadline(at, str(self.connection.remote)):
-            while (line := self._buffer.next_line()) is None:
-                data = await self.connection.receive(_READ_BYTES)
-                if not data:
-                    if len(self._buffer):
-                        raise ConnectionLost(f"{self.connection.remote}: closed in the middle of a line")
-                    return None
-                self._buffer.feed(data)
+        if (line := self._buffer.next_line()) is None:
+            with deadline(at, str(self.connection.remote)):
+                while line is None and await self._receive():
+                    line = self._buffer.next_line()
         return line
+
+    async def _receive(self) -> bool:
+        """Wait for more bytes. Returns: False if the other side has ended its direction, as it may between lines."""
+        data = await self.connection.receive(_READ_BYTES)
+        if not data and len(self._buffer):
+            raise ConnectionLost(f"{self.connection.remote}: closed in the middle of a line")
+        self._buffer.feed(data)
+        return bool(data)
 
     async def read_reply(self, at: float) -> Reply:
         """Read one whole reply.
@@ -72,14 +76,23 @@ class LineConnection:
 
         Raises:
             LineTooLong, TimedOut, ConnectionLost.
+
+        Cancellation: the lines that have arrived are kept; the next call goes on.
         """
-        reply = None
-        while reply is None:
-            line = await self.read_line(at)
-            if line is None:
-                raise ConnectionLost(f"{self.connection.remote}: closed before its answer was whole")
-            reply = self._replies.feed_line(line)
+        if (reply := self._buffered_reply()) is None:
+            with deadline(at, str(self.connection.remote)):
+                while reply is None:
+                    if not await self._receive():
+                        raise ConnectionLost(f"{self.connection.remote}: closed before its answer was whole")
+                    reply = self._buffered_reply()
         return reply
+
+    def _buffered_reply(self) -> Reply | None:
+        """Put the lines that are here to the reply. Returns: the reply, if that completes it."""
+        while (line := self._buffer.next_line()) is not None:
+            if (reply := self._replies.feed_line(line)) is not None:
+                return reply
+        return None
 
     async def receive_into(self, buffer: memoryview) -> int:
         """Read raw bytes: first those that are buffered, then from the connection.

@@ -13,7 +13,8 @@ from osp2p.errors import LineTooLong
 class LineBuffer:
     """Received bytes, given out again as lines or as raw bytes.
 
-    Holds at most one incomplete line plus what the last `feed` brought.
+    Holds at most one incomplete line plus what the last `feed` brought, and lets go of it once it is given out: a
+    connection that has gone quiet costs nothing, of which a stranger may open many.
 
     Args:
         max_line: the longest line in bytes, LF not counted.
@@ -36,10 +37,18 @@ class LineBuffer:
         return len(self._data) - self._start
 
     def feed(self, data: bytes) -> None:
-        """Append received bytes."""
+        """Append received bytes. Call it when no complete line is left: it copies what has not been given out."""
         rest = self._data[self._start :] if self._start else self._data
         self._data = rest + data if rest else data
         self._start = 0
+
+    def _advance(self, start: int) -> None:
+        """Give out everything before `start`, and let go of the bytes with the last of them."""
+        if start < len(self._data):
+            self._start = start
+        else:
+            self._data = b""
+            self._start = 0
 
     def next_line(self) -> bytes | None:
         """Take the next complete line, without its LF.
@@ -57,7 +66,7 @@ class LineBuffer:
         if end < 0:
             return None
         line = self._data[self._start : end]
-        self._start = end + 1
+        self._advance(end + 1)
         return line
 
     def feed_lines(self, data: bytes) -> list[bytes]:
@@ -74,12 +83,10 @@ class LineBuffer:
         lines: list[bytes] = []
         if end >= 0:
             lines = self._data[:end].split(b"\n")
-            self._start = end + 1
-            if end > self._max_line:
-                for index, line in enumerate(lines):
-                    if len(line) > self._max_line:
-                        self.overlong = True
-                        return lines[:index]
+            self._advance(end + 1)
+            if end > self._max_line and max(map(len, lines)) > self._max_line:
+                self.overlong = True
+                return lines[: next(index for index, line in enumerate(lines) if len(line) > self._max_line)]
         if len(self) > self._max_line:
             self.overlong = True
         return lines
@@ -87,5 +94,5 @@ class LineBuffer:
     def take(self, max_bytes: int) -> bytes:
         """Take up to `max_bytes` raw bytes that have already arrived (those behind a `DATA` reply)."""
         data = self._data[self._start : self._start + max_bytes]
-        self._start += len(data)
+        self._advance(self._start + len(data))
         return data
