@@ -1,7 +1,9 @@
 """Addresses as they stand in ADDR and PEER lines.
 
 Grammar: ``a.b.c.d:port`` with four decimal numbers of 0 to 255, or, between programs that said HELLO,
-``[ipv6]:port``. The port is decimal, 1 to 65535.
+``[ipv6]:port``. The four numbers have no leading zeros, which some systems read as octal. An IPv6 address
+has no zone; one that maps an IPv4 address (``::ffff:a.b.c.d``) is that IPv4 address, so that it cannot pass
+for something else than it is. The port is decimal, 1 to 65535, in at most five digits.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ import ipaddress
 from typing import NamedTuple
 
 from osp2p.errors import MalformedLine
+
+#: Longest host in bytes that is looked at: more than any IPv6 address with its brackets has.
+_MAX_HOST = 64
 
 
 class Address(NamedTuple):
@@ -59,17 +64,22 @@ def parse_address(word: bytes, *, ipv6: bool = False) -> Address:
         MalformedLine: not an address; 0.0.0.0 and :: are none. Its code is 300, as the 2007 tracker's.
     """
     host, colon, port = word.rpartition(b":")
-    if not colon or len(host) > 64:
+    if not colon or len(host) > _MAX_HOST:
         raise MalformedLine("an address has the form ip:port", code=300)
     try:
-        text = host.decode("ascii")
-        ip: ipaddress.IPv4Address | ipaddress.IPv6Address
-        if ipv6 and text.startswith("[") and text.endswith("]"):
-            ip = ipaddress.IPv6Address(text[1:-1])
-        else:
-            ip = ipaddress.IPv4Address(text)
+        ip = _parse_ip(host.decode("ascii"), ipv6)
     except ValueError:
         raise MalformedLine("an address has the form ip:port, with a numeric ip", code=300) from None
-    if ip.is_unspecified or (ip.version == 6 and getattr(ip, "scope_id", None)):
+    if ip.is_unspecified:
         raise MalformedLine(f"{ip} is no address that anybody can connect to", code=300)
     return Address(str(ip), parse_port(port))
+
+
+def _parse_ip(text: str, ipv6: bool) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Read a host. Raises: ValueError."""
+    if not (ipv6 and text.startswith("[") and text.endswith("]")):
+        return ipaddress.IPv4Address(text)
+    ip = ipaddress.IPv6Address(text[1:-1])
+    if ip.scope_id is not None:
+        raise ValueError("a zone means nothing on another machine")
+    return ip.ipv4_mapped or ip

@@ -9,19 +9,29 @@ Source: the 2007 tracker and peer.
 
 from __future__ import annotations
 
-from osp2p.errors import MalformedLine
+from osp2p.errors import LocalProtocolError, MalformedLine
 
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@"
 _VALUE = {byte: value for value, byte in enumerate(_ALPHABET)}
+_CHARACTERS = frozenset(_ALPHABET)
+
+#: How many bytes an MD5 digest has.
+MD5_LENGTH = 16
 
 #: How many characters a written checksum has.
 MD5_TEXT_LENGTH = 22
 
 
 def write_md5(digest: bytes) -> bytes:
-    """Write a 16-byte MD5 digest as 22 characters."""
+    """Write a 16-byte MD5 digest as 22 characters.
+
+    Raises:
+        LocalProtocolError: another length.
+    """
+    if len(digest) != MD5_LENGTH:
+        raise LocalProtocolError(f"an MD5 digest has {MD5_LENGTH} bytes, not {len(digest)}")
     number = int.from_bytes(digest, "little")
-    return bytes(_ALPHABET[(number >> shift) & 63] for shift in range(0, 128, 6))
+    return bytes(_ALPHABET[(number >> shift) & 63] for shift in range(0, 8 * MD5_LENGTH, 6))
 
 
 def parse_md5(text: bytes) -> bytes:
@@ -30,12 +40,8 @@ def parse_md5(text: bytes) -> bytes:
     Raises:
         MalformedLine: another length, another character, or a last character beyond ``d``.
     """
-    number = 0
-    try:
-        for index, byte in enumerate(text):
-            number |= _VALUE[byte] << (6 * index)
-        if len(text) == MD5_TEXT_LENGTH:
-            return number.to_bytes(16, "little")
-    except (KeyError, OverflowError):
-        pass
+    if len(text) == MD5_TEXT_LENGTH and _CHARACTERS.issuperset(text):
+        number = sum(_VALUE[byte] << (6 * index) for index, byte in enumerate(text))
+        if number < 1 << (8 * MD5_LENGTH):
+            return number.to_bytes(MD5_LENGTH, "little")
     raise MalformedLine("a checksum is 22 characters of a-z A-Z 0-9 _ @, the last one a to d")

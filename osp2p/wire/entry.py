@@ -48,49 +48,67 @@ class FileEntry:
     attributes: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
-def _parse_data_line(line: bytes, keyword: bytes, words: int) -> tuple[tuple[bytes, ...], Mapping[bytes, bytes]]:
+def _parse_data_line(
+    line: bytes, keyword: bytes, words: int, hello: bool
+) -> tuple[tuple[bytes, ...], Mapping[bytes, bytes]]:
     parts = line.split()
     if not parts or parts[0] != keyword:
         raise MalformedLine(f"expected a {keyword.decode()} line")
-    plain, attributes = parse_words(parts[1:], attributes=True)
+    plain, attributes = parse_words(parts[1:], attributes=hello)
     if len(plain) != words:
         raise MalformedLine(f"a {keyword.decode()} line has {words} words")
     return plain, attributes
 
 
-def parse_peer_line(line: bytes) -> PeerEntry:
+def parse_peer_line(line: bytes, *, hello: bool = True) -> PeerEntry:
     """Read a PEER line.
+
+    Args:
+        line: without its LF.
+        hello: whether the tracker answered HELLO. An old one writes aliases raw, so that a ``=`` is a part of them.
 
     Raises:
         MalformedLine: another form, or an address that cannot be one.
     """
-    (alias, address), attributes = _parse_data_line(line, b"PEER", 2)
-    return PeerEntry(alias, parse_address(address, ipv6=True), attributes)
+    (alias, address), attributes = _parse_data_line(line, b"PEER", 2, hello)
+    return PeerEntry(alias, parse_address(address, ipv6=hello), attributes)
 
 
-def parse_file_line(line: bytes) -> FileEntry:
+def parse_file_line(line: bytes, *, hello: bool = True) -> FileEntry:
     """Read a FILE line.
+
+    Args:
+        line: without its LF.
+        hello: as in `parse_peer_line`.
 
     Raises:
         MalformedLine: another form.
     """
-    (name,), attributes = _parse_data_line(line, b"FILE", 1)
+    (name,), attributes = _parse_data_line(line, b"FILE", 1, hello)
     return FileEntry(name, attributes)
 
 
 def write_peer_line(entry: PeerEntry) -> bytes:
-    """Write a PEER line without its LF. The address stands unquoted: its form is its own."""
+    """Write a PEER line without its LF. The address stands unquoted: its form is its own.
+
+    Raises:
+        LocalProtocolError: an empty alias, or a key that cannot be one.
+    """
     line = b"PEER %s %s" % (quote(entry.alias), str(entry.address).encode())
     return line + b" " + write_words((), entry.attributes) if entry.attributes else line
 
 
 def write_file_line(entry: FileEntry) -> bytes:
-    """Write a FILE line without its LF."""
+    """Write a FILE line without its LF.
+
+    Raises:
+        LocalProtocolError: an empty name, or a key that cannot be one.
+    """
     return b"FILE " + write_words((entry.name,), entry.attributes)
 
 
 def parse_number(text: bytes, maximum: int, what: str = "a number") -> int:
-    """Read a decimal number of 0 to `maximum`, without sign or blanks.
+    """Read a decimal number of 0 to `maximum`: digits alone, at most as many as `maximum` has.
 
     Args:
         text: the unquoted value.

@@ -20,7 +20,7 @@ def parse_ranges(text: bytes, maximum: int, max_ranges: int) -> list[tuple[int, 
         maximum: the largest chunk number that exists.
         max_ranges: how many ranges one word may have.
 
-    Returns: pairs (first, last), both inclusive, ascending and apart.
+    Returns: pairs (first, last), both inclusive, ascending and without overlap.
 
     Raises:
         MalformedLine: another form, descending or overlapping ranges, too many, or a number beyond `maximum`.
@@ -42,7 +42,11 @@ def parse_ranges(text: bytes, maximum: int, max_ranges: int) -> list[tuple[int, 
 
 
 def merge_numbers(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Put ascending numbers together to ranges (first, last)."""
+    """Put numbers together to ranges (first, last), both inclusive.
+
+    Args:
+        numbers: from 0, ascending, each once.
+    """
     first = last = -2
     for number in numbers:
         if number == last + 1:
@@ -56,7 +60,12 @@ def merge_numbers(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 
 def write_ranges(ranges: Iterable[tuple[int, int]], max_bytes: int) -> Iterator[bytes]:
-    """Write ranges as words of at most `max_bytes` each, in order."""
+    """Write ranges as words, in order.
+
+    Args:
+        ranges: pairs (first, last), ascending and without overlap.
+        max_bytes: how long a word may be; one range by itself is never split.
+    """
     word = b""
     for first, last in ranges:
         part = b"%d-%d" % (first, last) if last > first else b"%d" % first

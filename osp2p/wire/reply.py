@@ -11,9 +11,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from osp2p.errors import LineTooLong
+from osp2p.errors import LineTooLong, LocalProtocolError
 
-_TERMINATOR = re.compile(rb"(\d\d\d)(?: |\r?$)")
+# A terminator begins with three decimal digits and a blank, behind which stands the text; or it is just the three
+# digits, with or without the CR of a line end.
+_TERMINATOR = re.compile(rb"(\d\d\d)(?: |\r?\Z)")
+
+# A context line begins with three decimal digits and a hyphen, behind which stands the text.
 _CONTEXT = re.compile(rb"(\d\d\d)-")
 
 
@@ -85,10 +89,16 @@ def write_reply(code: int, text: bytes, data: Iterable[bytes] = (), context: Ite
     """Write a whole reply, to be sent in one write.
 
     Args:
-        code: three digits.
-        text: for people, without line ends.
-        data: data lines without their LF.
+        code: 100 to 999.
+        text: for people.
+        data: data lines, each beginning with its keyword (never like a terminator), and not empty.
         context: codes and texts of context lines.
+
+    Raises:
+        LocalProtocolError: a text or a line has an LF in it, so that a stranger's words could pass for a reply.
     """
     lines = [*data, *(b"%d-%s" % (number, remark) for number, remark in context), b"%d %s\n" % (code, text)]
-    return b"\n".join(lines)
+    reply = b"\n".join(lines)
+    if reply.count(b"\n") != len(lines):
+        raise LocalProtocolError("a line of a reply has a line end in it")
+    return reply

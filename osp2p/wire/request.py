@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from osp2p.errors import LocalProtocolError, MalformedLine
 from osp2p.wire.word import quote, unquote
 
+# A key begins with a lower-case letter; lower-case letters, digits and hyphens follow.
 _KEY = re.compile(rb"[a-z][a-z0-9-]*")
 
 

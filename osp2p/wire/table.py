@@ -52,8 +52,10 @@ class VerbTable(Generic[Handler]):
         """Add a row.
 
         Raises:
-            LocalProtocolError: the table has that verb already.
+            LocalProtocolError: the table has that verb already, or no line could ever match its name.
         """
+        if verb.name.upper().split() != [verb.name]:
+            raise LocalProtocolError(f"{verb.name!r} cannot be a verb: it is one word in upper case")
         if verb.name in self._verbs:
             raise LocalProtocolError(f"{verb.name.decode()} is in the table already")
         self._verbs[verb.name] = verb

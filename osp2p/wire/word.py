@@ -11,7 +11,11 @@ import re
 
 from osp2p.errors import LocalProtocolError
 
+# A byte stands for itself if it is a letter, a digit or one of $ - _ . + ! * ' ( ) , and is quoted otherwise.
+# Source: what RFC 1738 calls unreserved.
 _UNSAFE = re.compile(rb"[^A-Za-z0-9$\-_.+!*'(),]")
+
+# A quoted byte is a percent sign and two hex digits, in upper or lower case.
 _QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _QUOTE = {bytes([value]): b"%%%02X" % value for value in range(256)}
 _UNQUOTE = {b"%02x" % value: bytes([value]) for value in range(256)}
