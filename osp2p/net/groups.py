@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import trio
 
-from osp2p.errors import Osp2pError
+from osp2p.errors import LocalProtocolError, Osp2pError
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -23,8 +23,9 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 def one_error() -> Iterator[None]:
     """Raise the one error that a nursery in the body wrapped, so that callers can catch it by its class.
 
-    Where several tasks failed at a time with errors of ours, the first stands for all. A group with anything else in
-    it is a fault of the program and passes as it is; so does cancellation.
+    Where several tasks failed at a time with errors of ours, the first stands for all, unless one of them is
+    `LocalProtocolError`: a fault is never hidden by an accident. It keeps its cause. A group of several errors with a
+    foreign one among them passes as it is, and so does a group of cancellations alone.
 
     Source: trio's own `open_tcp_stream` and websockets' trio client unwrap in the same way at their boundary.
     """
@@ -32,8 +33,7 @@ def one_error() -> Iterator[None]:
         yield
     except BaseExceptionGroup as group:
         found = [leaf for leaf in leaves(group) if not isinstance(leaf, trio.Cancelled)]
-        if found and all(isinstance(leaf, Osp2pError) for leaf in found):
-            raise found[0] from group
-        if len(found) == 1:
-            raise found[0] from group
+        if len(found) == 1 or (found and all(isinstance(leaf, Osp2pError) for leaf in found)):
+            error = next((leaf for leaf in found if isinstance(leaf, LocalProtocolError)), found[0])
+            raise error from error.__cause__
         raise
