@@ -27,7 +27,10 @@
     │   ├── DiskFull
     │   ├── TargetLocked            another fetch is writing the same target
     │   └── SourceChanged           a shared file shrank or changed while it was being sent
-    └── UnsafeName                  a name that would leave the shared directory, or cannot be a file's name
+    ├── UnsafeName                  a name that would leave the shared directory, or cannot be a file's name
+    └── AttackError                 an attack of ours (osp2p.evil) that does not begin
+        ├── UnknownAttack           there is none of that name
+        └── NotAllowed              its target is in no network that may be attacked
 
 `LocalProtocolError` is never caused by what a stranger sends. Everything else may be.
 """
@@ -153,3 +156,15 @@ class SourceChanged(StoreError):
 
 class UnsafeName(Osp2pError):
     """A name escapes its directory or cannot name a file."""
+
+
+class AttackError(Osp2pError):
+    """An attack of ours cannot begin."""
+
+
+class UnknownAttack(AttackError):
+    """There is no attack of that id or family."""
+
+
+class NotAllowed(AttackError):
+    """The target of an attack is in no network that its user allowed to be attacked."""

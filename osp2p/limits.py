@@ -256,3 +256,7 @@ class Limits:
 
     retry_pause: float = 0.5 * SECONDS
     """Pause before such a file is asked for again."""
+
+
+DEFAULT = Limits()
+"""The limits of a node whose user said nothing else."""
