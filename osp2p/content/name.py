@@ -189,9 +189,13 @@ def partial_path(target: Path, number: int = 0) -> Path:
     return _beside(target, PARTIAL_SUFFIX if number == 0 else b"~%d" % number + PARTIAL_SUFFIX)
 
 
-def journal_path(target: Path) -> Path:
-    """The hidden file beside a target that says which of its chunks are proved."""
-    return _beside(target, JOURNAL_SUFFIX)
+def journal_path(target: Path, *, renewed: bool = False) -> Path:
+    """The hidden file beside a target that says which of its chunks are proved.
+
+    Args:
+        renewed: the successor of that file, while it is being made.
+    """
+    return _beside(target, b"~new" + JOURNAL_SUFFIX if renewed else JOURNAL_SUFFIX)
 
 
 def _beside(target: Path, suffix: bytes) -> Path:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -64,11 +64,11 @@ class Room:
             DiskFull: they would eat into the reserve.
         """
         if size > self._left:
-            self._left = min(self.check(size), size + _ROOM_STEP)
+            self.check(size)
         self._left -= size
 
-    def check(self, size: int) -> int:
-        """See whether so many bytes fit now. Returns: how many would.
+    def check(self, size: int) -> None:
+        """See whether so many bytes fit now.
 
         Raises:
             DiskFull: they would eat into the reserve.
@@ -82,7 +82,7 @@ class Room:
                 f"no space left: {size} bytes are needed, {free} are free,"
                 f" of which {self._limits.disk_reserve} stay in reserve"
             )
-        return room
+        self._left = min(room, max(size, _ROOM_STEP))
 
 
 def write_all(fd: int, offset: int, data: memoryview | bytes) -> None:
@@ -167,7 +167,10 @@ class Target:
         lock_fd: the locked file, at `partial_path(path)`.
         fresh: whether that file is new, so that there is nothing to resume.
         keep: whether that file, and the journal, stay when the target is closed.
+        close_chunks: closes the journal, if one is open.
     """
+
+    __slots__ = ("_parts", "close_chunks", "fresh", "keep", "limits", "lock_fd", "path")
 
     def __init__(self, path: Path, limits: Limits, lock_fd: int, *, fresh: bool) -> None:
         self.path = path
@@ -175,6 +178,7 @@ class Target:
         self.lock_fd = lock_fd
         self.fresh = fresh
         self.keep = not fresh and journal_path(path).exists()
+        self.close_chunks: Callable[[], None] | None = None
         self._parts: dict[Path, Part] = {}
 
     def check_size(self, size: int) -> None:
@@ -219,14 +223,17 @@ class Target:
         return final
 
     def remove_stale(self) -> None:
-        """Remove the base transfers of a process that died."""
+        """Remove what is of no use of a process that died."""
         with disk_errors(f"cannot write {self.path}"):
             for number in range(1, _MAX_STALE):
                 partial_path(self.path, number).unlink(missing_ok=True)
+            journal_path(self.path, renewed=True).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Throw away what is not finished, but for what can be resumed, and unlock."""
         try:
+            if self.close_chunks is not None:
+                self.close_chunks()
             for part in list(self._parts.values()):
                 part.discard()
             if not self.keep:

@@ -1,6 +1,7 @@
 """Scanning: what is for others, under which names, and what is said of the rest."""
 
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -177,8 +178,6 @@ def test_the_flag_ends_a_look(tmp_path: Path, look: Callable[[Scanner, threading
 
 @given(st.text(st.characters(exclude_characters="/\0", exclude_categories=()), min_size=1, max_size=40))
 def test_any_name_that_a_disk_takes_comes_back(name: str) -> None:
-    import tempfile
-
     raw = name.encode("utf-8", "surrogatepass")[:200]
     with tempfile.TemporaryDirectory() as directory:
         try:

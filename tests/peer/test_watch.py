@@ -1,5 +1,7 @@
 """Watching: the kernel's events arrive as paths, whatever bytes are in them, and for each way to a directory."""
 
+import ctypes
+import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -150,9 +152,6 @@ class NoWatches:
         return self._descriptor
 
     def inotify_add_watch(self, fd: int, path: bytes, mask: int) -> int:
-        import ctypes
-        import errno
-
         ctypes.set_errno(errno.ENOSPC)
         return -1
 
