@@ -58,6 +58,8 @@ class Announcer:
         self._limits = limits
         self._report = report
         self.label = str(Address(host, port_of_tracker))
+        #: Where the tracker was last told that we listen.
+        self.address: Address | None = None
         self._wanted: dict[bytes, Announcement] = {}
         self._known: dict[bytes, Announcement] = {}
         self._refused: dict[bytes, Announcement] = {}
@@ -128,6 +130,7 @@ class Announcer:
         if not reply.ok:
             text = reply.text.decode("utf-8", "replace")
             raise TrackerRefused(reply.code, f"tracker {self.label} does not register us at {address}: {text}")
+        self.address = address
         self._report(TrackerConnected(self.label, self._alias, address, client.hello))
         for _, remark in reply.context:
             self._report(TrackerSaid(self.label, remark))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,6 +26,7 @@ class Offer:
         hashes: its chunks' hashes in a row; None until they are known.
         chunks: which of them are here; None: all.
         mtime_ns: when a whole file was last changed; None where that does not matter.
+        load_hashes: brings `hashes` where they are not at hand. Raises SourceChanged or StoreError.
     """
 
     name: bytes
@@ -35,6 +36,7 @@ class Offer:
     hashes: bytes | None = None
     chunks: ChunkMap | None = None
     mtime_ns: int | None = None
+    load_hashes: Callable[[], Awaitable[bytes]] | None = None
     _sent: array[int] | None = None
     _changed: trio.Event = field(default_factory=trio.Event)
 

@@ -278,6 +278,8 @@ async def _stat(session: Session, request: Request) -> None:
 @VERBS.verb("CHUNKS", (1, 2), "CHUNKS file [first-last] [b3=]", "the hashes of a file's chunks")
 async def _chunks(session: Session, request: Request) -> None:
     offer = session.find(request)
+    if offer.hashes is None and offer.b3 is not None and offer.load_hashes is not None:
+        offer.hashes = await offer.load_hashes()
     if offer.hashes is None:
         raise _Refusal(303, "its chunks are being hashed", [b"RETRY 1000"])
     count = chunk_count(offer.size)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import trio
+
 from osp2p.limits import Limits
 
 
@@ -20,6 +22,11 @@ class UploadSlots:
         self._limits = limits
         self._hosts: Counter[str] = Counter()
         self.running = 0
+        self._last_used = float("-inf")
+
+    def idle_at(self, now: float) -> float:
+        """When nobody counts as being served any more, if nothing happens until then: `served_grace` after the last."""
+        return now + self._limits.served_grace if self.running else self._last_used + self._limits.served_grace
 
     @contextmanager
     def slot(self, host: str) -> Iterator[bool]:
@@ -32,6 +39,7 @@ class UploadSlots:
         try:
             yield True
         finally:
+            self._last_used = trio.current_time()
             self.running -= 1
             self._hosts[host] -= 1
             if not self._hosts[host]:

@@ -222,6 +222,16 @@ class TrackerClient:
         replies = iter(await self.requests(lines))
         return [self._facts(want, stat) for want, stat in zip(replies, replies, strict=True)]
 
+    async def holders(self, name: bytes, b3: bytes) -> list[PeerEntry]:
+        """Who holds one content of a name, or a part of it: WANT with b3=; an old tracker tells who has the name.
+
+        Raises:
+            NetworkError, LineTooLong.
+        """
+        attributes = {b"b3": b3.hex().encode()} if self.hello else {}
+        reply = await self.request(write_request(b"WANT", name, attributes=attributes))
+        return list(_parse_lines(reply.data, parse_peer_line))[: self._limits.max_holders] if reply.ok else []
+
     def _facts(self, want: Reply, stat: Reply) -> TrackerFacts:
         holders = tuple(_parse_lines(want.data, parse_peer_line))[: self._limits.max_holders] if want.ok else ()
         if not stat.ok or not stat.data:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import trio
@@ -121,16 +122,24 @@ class Trackers:
         answers = await self._ask_all(lambda client: _reachable_facts(client, names))
         return [merge_facts(of_one_name) for of_one_name in zip(*answers, strict=True)]
 
+    async def holders(self, name: bytes, b3: bytes) -> list[PeerEntry]:
+        """Who holds one content of a name, or a part of it, each address once. See `TrackerClient.holders`."""
+
+        async def ask(client: TrackerClient) -> list[PeerEntry]:
+            return _reachable(client, await client.holders(name, b3))
+
+        answers = await self._ask_all(ask)
+        return list({entry.address: entry for answer in answers for entry in answer}.values())
+
+
+def _reachable(client: TrackerClient, holders: Iterable[PeerEntry]) -> list[PeerEntry]:
+    """Holders without the loopback addresses that only the tracker itself could use."""
+    return [entry for entry in holders if client.remote.is_loopback or not entry.address.is_loopback]
+
 
 async def _reachable_facts(client: TrackerClient, names: Sequence[bytes]) -> list[TrackerFacts]:
     """One tracker's facts, without the loopback addresses that only the tracker itself could use."""
-    facts = await client.facts(names)
-    if client.remote.is_loopback:
-        return facts
-    return [
-        TrackerFacts(tuple(e for e in fact.holders if not e.address.is_loopback), fact.md5, fact.b3, fact.size)
-        for fact in facts
-    ]
+    return [replace(fact, holders=tuple(_reachable(client, fact.holders))) for fact in await client.facts(names)]
 
 
 def merge_facts(facts: Sequence[TrackerFacts]) -> TrackerFacts:

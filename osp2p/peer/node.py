@@ -1,0 +1,387 @@
+"""A node: one peer of the network, as other programs use it. Everything a user can do goes through here."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import random
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+from platformdirs import user_cache_path
+
+from osp2p.content.cache import HashCache
+from osp2p.content.name import is_glob, matches_glob
+from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, TrackerError
+from osp2p.limits import Limits
+from osp2p.net import Listener, Network, TcpNetwork, serve_connections
+from osp2p.net.groups import one_error
+from osp2p.peer.announce import Announcer
+from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone, TransferFailed
+from osp2p.peer.offer import Offer
+from osp2p.peer.server import UploadServer
+from osp2p.peer.sharing import Sharing
+from osp2p.peer.tracker_client import TrackerFacts, parse_tracker
+from osp2p.peer.trackers import Trackers
+from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
+from osp2p.wire.address import Address
+from osp2p.wire.entry import FileEntry, PeerEntry
+
+#: The first port that a peer tries to listen on. Source: the 2007 peer.
+FIRST_PORT = 11112
+
+#: How many ports it tries.
+PORTS_TRIED = 500
+
+#: How many names the trackers are asked about in one go.
+_FACTS_PAGE = 500
+
+_AS_USUAL = GetOptions()
+_DEFAULT = Limits()
+
+
+def ignore(event: Event) -> None:
+    """The report of a user who does not look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file to fetch.
+
+    Attributes:
+        name: as the tracker lists it, raw bytes.
+        target: the final path; its directories are made.
+    """
+
+    name: bytes
+    target: Path
+
+
+class Node:
+    """One peer. Made by `open_node`; its methods may run side by side."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        network: Network,
+        trackers: Sequence[tuple[str, int]],
+        alias: bytes,
+        port: int | None,
+        cache: HashCache,
+        limits: Limits,
+        rng: random.Random,
+        report: Report,
+    ) -> None:
+        self._nursery = nursery
+        self._network = network
+        self._tracker_addresses = list(trackers)
+        self._trackers = Trackers(network, trackers, limits)
+        self._port = port
+        self._limits = limits
+        self._rng = rng
+        self._report = report
+        self._starting = trio.Lock()
+        self._listener: Listener | None = None
+        self._alias = alias
+        self._sharing = Sharing(cache, limits, report)
+        self._server = UploadServer(self._sharing, limits, report)
+
+    # --- sharing ---
+
+    async def serve(self) -> Address:
+        """Open the node's port and tell the trackers of it, once; every later call only returns the address.
+
+        Returns: where the node listens.
+
+        Raises:
+            ListenFailed: no port is free.
+            TrackerError: no tracker took us. The node goes on trying; call again to ask again.
+        """
+        async with self._starting:
+            if self._listener is None:
+                self._listener = await self._listen()
+                self._report(Listening(self._listener.address))
+                self._nursery.start_soon(serve_connections, self._listener, self._server.serve, self._limits)
+                for host, port in self._tracker_addresses:
+                    announcer = Announcer(
+                        self._network, host, port, self._alias, self._listener.address.port, self._limits, self._report
+                    )
+                    self._sharing.tell(announcer)
+                    self._nursery.start_soon(announcer.run)
+            await self._sharing.wait_for_a_tracker()
+            return self._listener.address
+
+    async def _listen(self) -> Listener:
+        """Open the port that was asked for, or the first free one."""
+        if self._port is not None:
+            return await self._network.listen(self._port)
+        for port in range(FIRST_PORT, FIRST_PORT + PORTS_TRIED - 1):
+            with contextlib.suppress(ListenFailed):
+                return await self._network.listen(port)
+        return await self._network.listen(FIRST_PORT + PORTS_TRIED - 1)
+
+    async def share(self, directory: Path) -> int:
+        """Share a directory, live, until the node ends.
+
+        Returns: how many files it has now. By then a tracker has answered for each of their names.
+
+        Raises:
+            StoreError: it cannot be read.
+            ListenFailed, TrackerError: as `serve`.
+        """
+        count: int = await self._nursery.start(self._sharing.run_directory, directory)
+        await self.serve()
+        await self._sharing.wait_settled()
+        return count
+
+    async def share_file(self, name: bytes, path: Path) -> None:
+        """Share one file under a name, until the node ends.
+
+        Raises:
+            StoreError, UnsafeName: it cannot be shared.
+            ListenFailed, TrackerError: as `serve`.
+        """
+        await self._sharing.add_file(self._nursery, name, path)
+        await self.serve()
+        await self._sharing.wait_settled()
+
+    # --- looking ---
+
+    async def list_files(self, prefix: bytes = b"") -> list[FileEntry]:
+        """What the trackers list, in name order.
+
+        Raises:
+            TrackerError: none answered.
+        """
+        return await self._trackers.list_files(prefix)
+
+    async def list_peers(self) -> list[PeerEntry]:
+        """Who is logged in.
+
+        Raises:
+            TrackerError: none answered.
+        """
+        return await self._trackers.list_peers()
+
+    async def checksum(self, name: bytes) -> bytes:
+        """The MD5 that a tracker knows of a name.
+
+        Returns: 16 bytes.
+
+        Raises:
+            NobodyHasIt: none knows one.
+            TrackerError: none answered.
+        """
+        return await self._trackers.checksum(name)
+
+    async def expand(self, patterns: Sequence[bytes]) -> list[bytes]:
+        """Turn what a user typed into names.
+
+        Args:
+            patterns: names or globs. An exact name wins over a glob; a name without ``*``, ``?`` and ``[`` is taken as
+                it is.
+
+        Returns: names, each once, in the patterns' order, those of one glob in name order.
+
+        Raises:
+            NobodyHasIt: a glob matches nothing.
+            TrackerError: no tracker answered.
+        """
+        found: dict[bytes, None] = {}
+        listed: list[bytes] | None = None
+        for pattern in patterns:
+            matching = [pattern]
+            if is_glob(pattern):
+                if listed is None:
+                    listed = [entry.name for entry in await self.list_files()]
+                if pattern not in listed:
+                    matching = [name for name in listed if matches_glob(name, pattern)]
+            if not matching:
+                raise NobodyHasIt(f"no file matches {pattern.decode('utf-8', 'backslashreplace')}")
+            found.update(dict.fromkeys(matching))
+        return list(found)
+
+    # --- fetching ---
+
+    async def get(
+        self, name: bytes, target: Path, options: GetOptions = _AS_USUAL, report: Report = ignore
+    ) -> TransferDone:
+        """Fetch one file.
+
+        Args:
+            name: as the tracker lists it.
+            target: the final path.
+            report: takes what happens on the way.
+
+        Raises:
+            TransferError, NetworkError: it did not arrive.
+            TrackerError: no tracker answered.
+            StoreError: the disk.
+
+        Cancellation: nothing is under the final name.
+        """
+        (facts,) = await self._trackers.facts([name])
+        return await self._transfer(Wanted(name, target), facts, options, report).run()
+
+    @asynccontextmanager
+    async def open_get(
+        self, wanted: Sequence[Wanted], options: GetOptions = _AS_USUAL
+    ) -> AsyncIterator[AsyncIterator[Event]]:
+        """Fetch many files side by side, `Limits.max_parallel_files` at a time.
+
+        Yields: an iterator of events, that ends after each file's `TransferDone` or `TransferFailed`. Leaving the
+            block early cancels what still runs.
+
+        Raises:
+            TrackerError: no tracker answered at the beginning.
+        """
+        send, receive = trio.open_memory_channel[Event](float("inf"))
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._get_all, wanted, options, send)
+                with receive:
+                    yield receive
+                nursery.cancel_scope.cancel()
+
+    async def _get_all(
+        self, wanted: Sequence[Wanted], options: GetOptions, events: trio.MemorySendChannel[Event]
+    ) -> None:
+        """Ask the trackers page by page, and let a few workers fetch what they name."""
+        jobs_in, jobs_out = trio.open_memory_channel[tuple[Wanted, TrackerFacts]](0)
+        async with trio.open_nursery() as nursery:
+            with events:
+                async with trio.open_nursery() as workers:
+                    for _ in range(min(self._limits.max_parallel_files, len(wanted))):
+                        workers.start_soon(self._work, jobs_out.clone(), options, events)
+                    async with jobs_in:
+                        for page in _pages(wanted):
+                            facts = await self._trackers.facts([one.name for one in page])
+                            for job in zip(page, facts, strict=True):
+                                await jobs_in.send(job)
+            nursery.cancel_scope.cancel()
+
+    async def _work(
+        self,
+        jobs: trio.MemoryReceiveChannel[tuple[Wanted, TrackerFacts]],
+        options: GetOptions,
+        events: trio.MemorySendChannel[Event],
+    ) -> None:
+        async with jobs:
+            async for wanted, facts in jobs:
+                transfer = self._transfer(wanted, facts, options, events.send_nowait)
+                try:
+                    done = await transfer.run()
+                    if options.seed:
+                        await self.share_file(wanted.name, done.path)
+                    events.send_nowait(done)
+                except Osp2pError as error:
+                    events.send_nowait(TransferFailed(wanted.name, error, transfer.fetched, transfer.sources))
+
+    def _transfer(self, wanted: Wanted, facts: TrackerFacts, options: GetOptions, report: Report) -> Transfer:
+        # A running download goes on without its tracker.
+        async def ask_facts() -> TrackerFacts:
+            try:
+                return (await self._trackers.facts([wanted.name]))[0]
+            except TrackerError:
+                return TrackerFacts(())
+
+        async def ask_holders(b3: bytes) -> list[PeerEntry]:
+            try:
+                return await self._trackers.holders(wanted.name, b3)
+            except TrackerError:
+                return []
+
+        around = Surroundings(
+            network=self._network,
+            limits=self._limits,
+            rng=self._rng,
+            facts=ask_facts,
+            holders=ask_holders,
+            own=self._sharing.own_addresses,
+            fetching=self._fetching,
+            fetched=self._sharing.fetched,
+        )
+        return Transfer(wanted.name, facts, wanted.target, options, around, report)
+
+    @contextlib.contextmanager
+    def _fetching(self, offer: Offer) -> Iterator[None]:
+        """Offer a large file to others while it is being fetched: a swarm that nobody asked for."""
+        if offer.size < self._limits.swarm_from:
+            yield
+            return
+        self._nursery.start_soon(self._serve_meanwhile)
+        with self._sharing.fetching(offer):
+            yield
+
+    async def _serve_meanwhile(self) -> None:
+        """Open the port for others; a node that cannot still fetches."""
+        try:
+            await self.serve()
+        except (ListenFailed, TrackerError) as error:
+            self._report(Remark(b"", f"what is fetched is not offered to others: {error}"))
+
+    async def wait_unused(self) -> None:
+        """Wait until nobody is being served by this node."""
+        while True:
+            until = self._server.slots.idle_at(trio.current_time())
+            if until <= trio.current_time():
+                return
+            await trio.sleep_until(until)
+
+    def close(self) -> None:
+        """Close every connection and the port; waits for nothing."""
+        self._trackers.close()
+        if self._listener is not None:
+            self._listener.close()
+
+
+def _pages(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
+    for start in range(0, len(wanted), _FACTS_PAGE):
+        yield wanted[start : start + _FACTS_PAGE]
+
+
+@asynccontextmanager
+async def open_node(
+    *,
+    trackers: Sequence[str] = (),
+    network: Network | None = None,
+    limits: Limits = _DEFAULT,
+    alias: bytes | None = None,
+    port: int | None = None,
+    cache: Path | None = None,
+    rng: random.Random | None = None,
+    report: Report = ignore,
+) -> AsyncIterator[Node]:
+    """Open a node; it ends with the block.
+
+    Args:
+        trackers: each as ``host``, ``port``, ``host:port`` or ``[ipv6]:port``.
+        network: where connections come from; None: this machine's TCP.
+        limits: every number that a stranger can push on.
+        alias: what trackers list us as; None: the user's name and a number.
+        port: where to serve; None: the first free port from 11112 on.
+        cache: the file that remembers digests; None: one in the user's cache directory.
+        rng: for every choice; None: seeded by the system.
+        report: takes what happens to what is shared.
+
+    Raises:
+        MalformedLine: a tracker's address cannot be read.
+    """
+    rng = rng or random.Random()
+    alias = alias or f"{getpass.getuser()}{rng.randrange(10000)}".encode()
+    addresses = [parse_tracker(text) for text in trackers]
+    hash_cache = HashCache(cache or user_cache_path("osp2p") / "digests.sqlite")
+    try:
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                node = Node(nursery, network or TcpNetwork(), addresses, alias, port, hash_cache, limits, rng, report)
+                try:
+                    yield node
+                finally:
+                    node.close()
+                    nursery.cancel_scope.cancel()
+    finally:
+        hash_cache.close()

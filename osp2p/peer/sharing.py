@@ -1,0 +1,247 @@
+"""What a node shares: its directories, single files, and what it still fetches; and who is told of it."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import trio
+
+from osp2p.content.cache import HashCache
+from osp2p.content.digest import state_of
+from osp2p.errors import TrackerError
+from osp2p.limits import Limits
+from osp2p.net.errors import disk_errors
+from osp2p.peer.announce import Announcement, Announcer
+from osp2p.peer.events import FileAdded, FileRemoved, Report
+from osp2p.peer.library import Library, LibraryChange, Offered, Removed, SharedFile, open_library
+from osp2p.peer.offer import Offer
+from osp2p.wire.address import Address
+
+
+class Sharing:
+    """The shelf of a node, and its announcers.
+
+    Args:
+        cache: of digests; the caller closes it.
+        report: takes `FileAdded`, `FileRemoved`, and what libraries report.
+        without: endings of names in directories that are not shared.
+    """
+
+    def __init__(self, cache: HashCache, limits: Limits, report: Report, without: tuple[bytes, ...] = ()) -> None:
+        self._cache = cache
+        self._limits = limits
+        self._report = report
+        self._without = without
+        self._libraries: list[Library] = []
+        self._singles: Library | None = None
+        self._starting_singles = trio.Lock()
+        self._fetches: dict[bytes, list[Offer]] = {}
+        self._made: dict[bytes, tuple[SharedFile, Offer]] = {}
+        self._sorted: list[bytes] | None = None
+        self._announcers: list[Announcer] = []
+
+    # --- the shelf ---
+
+    def _file(self, name: bytes) -> tuple[Library, SharedFile] | None:
+        for library in self._libraries:
+            file = library.files.get(name)
+            if file is not None:
+                return library, file
+        return None
+
+    def find(self, name: bytes, b3: bytes | None = None) -> Offer | None:
+        """What is offered under a name. See `Shelf`."""
+        whole = self._whole(name)
+        if whole is not None and (b3 is None or whole.b3 == b3):
+            return whole
+        return next((offer for offer in self._fetches.get(name, []) if b3 is None or offer.b3 == b3), whole)
+
+    def _whole(self, name: bytes) -> Offer | None:
+        """The offer of a whole file: the same one for as long as the file is the same."""
+        found = self._file(name)
+        if found is None:
+            self._made.pop(name, None)
+            return None
+        library, file = found
+        made = self._made.get(name)
+        if made is None or made[0] is not file:
+            offer = Offer(
+                name,
+                file.size,
+                file.open,
+                b3=file.digests.b3 if file.digests else None,
+                hashes=file.hashes,
+                mtime_ns=file.state.mtime_ns,
+                load_hashes=partial(library.chunk_hashes, file),
+            )
+            made = self._made[name] = (file, offer)
+        return made[1]
+
+    def page(self, prefix: bytes, after: bytes, count: int) -> list[Offer]:
+        """Whole offers in name order. See `Shelf`."""
+        if self._sorted is None:
+            self._sorted = sorted({name for library in self._libraries for name in library.files})
+        start = max(bisect_right(self._sorted, after), bisect_right(self._sorted, prefix) - 1 if prefix else 0)
+        names = (name for name in islice(self._sorted, max(start, 0), None) if name.startswith(prefix))
+        offers = (self._whole(name) for name in names if name > after)
+        return [offer for offer in islice(offers, count) if offer is not None]
+
+    # --- what is shared ---
+
+    async def run_directory(
+        self, directory: Path, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Share a directory until cancelled. Started with the number of files it has.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        async with open_library(directory, self._cache, self._limits, self._report, without=self._without) as library:
+            await self._run(library, lambda: task_status.started(len(library.files)))
+
+    async def _run_singles(self, task_status: trio.TaskStatus[Library] = trio.TASK_STATUS_IGNORED) -> None:
+        async with open_library(None, self._cache, self._limits, self._report) as library:
+            await self._run(library, lambda: task_status.started(library))
+
+    async def _run(self, library: Library, started: Callable[[], None]) -> None:
+        """Offer what a library has, and follow it."""
+        self._libraries.append(library)
+        try:
+            self._sorted = None
+            for announcer in self._announcers:
+                announcer.offer((name, announce(file)) for name, file in library.files.items())
+            started()
+            while True:
+                for change in await library.next_changes():
+                    self._apply(change)
+        finally:
+            self._libraries.remove(library)
+            self._sorted = None
+
+    def _apply(self, change: LibraryChange) -> None:
+        """Pass a change on to the trackers and the user."""
+        if isinstance(change, Removed):
+            self._sorted = None
+            self._announce_again(change.name)
+            self._report(FileRemoved(change.name))
+            return
+        for announcer in self._announcers:
+            announcer.offer([(change.name, announce(change.file))])
+        if isinstance(change, Offered):
+            self._sorted = None
+            self._report(FileAdded(change.name, change.file.size, change.changed))
+
+    async def add_file(self, nursery: trio.Nursery, name: bytes, path: Path) -> None:
+        """Share one file under a name, in a task of `nursery`.
+
+        Raises:
+            StoreError, UnsafeName.
+        """
+        async with self._starting_singles:
+            if self._singles is None:
+                self._singles = await nursery.start(self._run_singles)
+        file = await self._singles.add_file(name, path)
+        for announcer in self._announcers:
+            announcer.offer([(name, announce(file))])
+
+    @contextmanager
+    def fetching(self, offer: Offer) -> Iterator[None]:
+        """Offer a content that is still being fetched, for as long as the body runs; longer after `fetched`."""
+        self._fetches.setdefault(offer.name, []).append(offer)
+        self._announce_again(offer.name)
+        try:
+            yield
+        finally:
+            if not offer.complete:
+                self._fetches[offer.name].remove(offer)
+                self._announce_again(offer.name)
+
+    def fetched(self, offer: Offer, path: Path) -> None:
+        """Go on offering a content that has arrived, from its final path, to those who were promised it.
+
+        It is the same offer, so that connections which ask for it go on.
+        """
+        with disk_errors(f"cannot share {path}"):
+            state = state_of(os.stat(path))
+        offer.open = SharedFile(offer.name, os.fsencode(path), None, state).open
+        offer.mtime_ns = state.mtime_ns
+        offer.chunks = None
+        offer.notify()
+        self._announce_again(offer.name)
+
+    def _announce_again(self, name: bytes) -> None:
+        """Tell trackers what a name stands for here now."""
+        found = self._file(name)
+        fetches = self._fetches.get(name, [])
+        for announcer in self._announcers:
+            if found is not None:
+                announcer.offer([(name, announce(found[1]))])
+            elif fetches:
+                announcer.offer([(name, announce_fetch(fetches[0]))])
+            else:
+                announcer.withdraw([name])
+
+    # --- who is told ---
+
+    def tell(self, announcer: Announcer) -> None:
+        """Tell one more tracker of everything."""
+        self._announcers.append(announcer)
+        for library in reversed(self._libraries):
+            announcer.offer((name, announce(file)) for name, file in library.files.items())
+        announcer.offer(
+            (name, announce_fetch(offers[0]))
+            for name, offers in self._fetches.items()
+            if offers and self._file(name) is None
+        )
+
+    def own_addresses(self) -> set[Address]:
+        """Where trackers know this node to listen."""
+        return {announcer.address for announcer in self._announcers if announcer.address is not None}
+
+    async def wait_for_a_tracker(self) -> None:
+        """Wait until each tracker has been tried once.
+
+        Raises:
+            TrackerError: none of them took us.
+        """
+        failures: list[TrackerError] = []
+        for announcer in self._announcers:
+            try:
+                await announcer.wait_first_round()
+            except TrackerError as error:
+                failures.append(error)
+        if failures and len(failures) == len(self._announcers):
+            raise failures[0]
+
+    async def wait_settled(self) -> None:
+        """Wait until a tracker has answered for everything that is shared now."""
+        if not self._announcers:
+            return
+        async with trio.open_nursery() as nursery:
+
+            async def wait(announcer: Announcer) -> None:
+                await announcer.wait_settled()
+                nursery.cancel_scope.cancel()
+
+            for announcer in self._announcers:
+                nursery.start_soon(wait, announcer)
+
+
+def announce_fetch(offer: Offer) -> Announcement:
+    """What trackers are told of a content that is being fetched, or was."""
+    return Announcement(offer.size, b3=offer.b3, partial=not offer.complete)
+
+
+def announce(file: SharedFile) -> Announcement:
+    """What trackers are told of a whole file."""
+    announcement = Announcement(file.size)
+    if file.digests is None:
+        return announcement
+    return replace(announcement, md5=file.digests.md5, b3=file.digests.b3)
