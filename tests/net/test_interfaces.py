@@ -1,0 +1,44 @@
+"""This machine's own addresses."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from osp2p.net import interfaces
+
+#: What Linux writes into /proc/net/if_inet6: a lasting address, loopback, link-local, temporary, deprecated, tentative.
+LINES = [
+    "fd000000000000000000000000000002 04 40 00 80     eth0",
+    "00000000000000000000000000000001 01 80 10 80       lo",
+    "fe8000000000000000fc00fffe000001 04 40 20 80     eth0",
+    "fd000000000000000000000000000003 04 40 00 01     eth0",
+    "fd000000000000000000000000000004 04 40 00 a0     eth0",
+    "fd000000000000000000000000000005 04 40 00 c0     eth0",
+    "20010db8000000000000000000000001 05 40 00 80     eth1",
+]
+
+
+def test_only_lasting_addresses_of_all_machines_count_and_loopback_is_last() -> None:
+    assert interfaces._rank(LINES, []) == ["fd00::2", "2001:db8::1", "::1"]
+
+
+def test_the_one_that_routes_would_use_is_first() -> None:
+    assert interfaces._rank(LINES, ["2001:db8::1"]) == ["2001:db8::1", "fd00::2", "::1"]
+    assert interfaces._rank(LINES, ["fd00::3"]) == ["fd00::2", "2001:db8::1", "::1"]  # a temporary one
+
+
+def test_a_kernel_without_ipv6_has_no_such_addresses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(interfaces, "_IF_INET6", tmp_path / "missing")
+    assert interfaces.ipv6_addresses() == []
+
+
+def test_a_machine_without_a_network_has_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object) -> None:
+        raise OSError(errno.ENETUNREACH, "x")
+
+    monkeypatch.setattr("osp2p.net.interfaces.socket.socket.connect", unreachable)
+    monkeypatch.setattr("osp2p.net.interfaces.socket.if_nameindex", list)
+    assert interfaces.ipv4_addresses() == ["127.0.0.1"]
