@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,11 +16,10 @@ from blake3 import blake3
 from osp2p.content.chunks import HASH_LENGTH, ChunkMap, chunk_bounds, chunk_count, chunk_size, content_id
 from osp2p.content.digest import Cancelled
 from osp2p.content.journal import JournalHeader, JournalState, JournalWriter, read_boot_id, read_journal
-from osp2p.content.name import journal_path, partial_path
 from osp2p.content.store import Room, Target, write_all
 from osp2p.errors import ChecksumMismatch, ContentChanged, LocalProtocolError, RemoteProtocolError
 from osp2p.limits import MIB
-from osp2p.net.errors import disk_errors
+from osp2p.net.errors import disk_error, disk_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,6 @@ class ChunkStore:
         self._chunk_size = chunk_size(size)
         self._room = Room(self.fd, target.limits)
         self._journal: JournalWriter | None = None
-        self._label = f"cannot write {target.path}"
 
     @property
     def done(self) -> int:
@@ -94,7 +93,7 @@ class ChunkStore:
         if not proved:
             raise ChecksumMismatch("the list of chunk hashes is not that of the content")
         if self._journal is not None:
-            with disk_errors(self._label):
+            with disk_errors(self._target.label):
                 self._journal.add_hashes(hashes)
         self.hashes = hashes
 
@@ -113,9 +112,11 @@ class ChunkStore:
             raise LocalProtocolError(f"chunk {index} has {length} bytes, not {len(data)}")
         if index not in self.chunks:
             self._room.take(length)
-            with disk_errors(self._label):
+            try:
                 write_all(self.fd, offset, data)
                 self._record(index)
+            except OSError as error:
+                raise disk_error(error, self._target.label) from error
 
     def write_unproved(self, index: int, start: int, data: memoryview | bytes) -> None:
         """Write a piece of a chunk that is too large to be kept in memory until it is proved; then comes `mark_proved`.
@@ -131,7 +132,7 @@ class ChunkStore:
         if start < 0 or start + len(data) > length or index in self.chunks:
             raise LocalProtocolError(f"nothing is to be written to chunk {index} at {start}")
         self._room.take(len(data))
-        with disk_errors(self._label):
+        with disk_errors(self._target.label):
             write_all(self.fd, offset + start, data)
 
     def mark_proved(self, index: int) -> None:
@@ -141,7 +142,7 @@ class ChunkStore:
             DiskFull, StoreError: it does not count.
         """
         if index not in self.chunks:
-            with disk_errors(self._label):
+            with disk_errors(self._target.label):
                 self._record(index)
 
     def _record(self, index: int) -> None:
@@ -151,24 +152,21 @@ class ChunkStore:
         what was proved before a kill is never fetched again.
         """
         if self._journal is None and self.chunks.count > 1:
-            self._journal = self._begin_journal(journal_path(self._target.path), ())
+            self._journal = self._begin_journal(self._target.journal, ())
         if self._journal is not None:
             self._journal.add_proved(index)
             self._target.keep = True
         self.chunks.add(index)
 
-    def _begin_journal(self, path: Path, proved: Iterable[int]) -> JournalWriter:
+    def _begin_journal(self, path: str, proved: Iterable[int]) -> JournalWriter:
         """Begin a journal that says what is known now."""
         header = JournalHeader(self.size, self.b3, self._boot, os.fstat(self.fd).st_ino)
         journal = JournalWriter.begin(path, header)
-        try:
-            if self.hashes is not None:
-                journal.add_hashes(self.hashes)
-            for index in proved:
-                journal.add_proved(index)
-        except BaseException:
-            journal.close()
-            raise
+        self._target.close_chunks = journal.close
+        if self.hashes is not None:
+            journal.add_hashes(self.hashes)
+        for index in proved:
+            journal.add_proved(index)
         return journal
 
     async def commit(self, *, force: bool = False, sync: bool = True) -> Path:
@@ -188,11 +186,7 @@ class ChunkStore:
         """
         if not self.chunks.complete:
             raise LocalProtocolError("a file that lacks chunks is not complete")
-        partial = partial_path(self._target.path)
-        final = await self._target.publish(partial, self.fd, force=force, sync=sync)
-        if self._journal is not None:
-            with disk_errors(self._label):
-                journal_path(self._target.path).unlink(missing_ok=True)
+        final = await self._target.publish(self._target.partial, self.fd, force=force, sync=sync)
         self.close()
         return final
 
@@ -209,7 +203,7 @@ class ChunkStore:
             StoreError.
         """
         self.close()
-        with disk_errors(self._label):
+        with disk_errors(self._target.label):
             _reset(self._target)
 
     async def resume(self, state: JournalState) -> None:
@@ -222,15 +216,16 @@ class ChunkStore:
         """
         here = os.fstat(self.fd).st_size
         proved = [index for index in dict.fromkeys(state.proved) if sum(chunk_bounds(self.size, index)) <= here]
-        path = journal_path(self._target.path)
+        path = self._target.journal
         self.hashes = state.hashes
         if state.header.boot == self._boot:
             self._journal = JournalWriter.resume(path, state)
+            self._target.close_chunks = self._journal.close
         else:
             proved = await _prove_again(self._target, self.size, state.hashes, proved)
-            renewed = journal_path(self._target.path, renewed=True)  # the old one stays whole until this one is
+            renewed = self._target.renewed_journal  # the old one stays whole until this one is
             self._journal = self._begin_journal(renewed, proved)
-            renewed.rename(path)
+            os.rename(renewed, path)
         self._target.keep = bool(proved)
         for index in proved:
             self.chunks.add(index)
@@ -257,12 +252,10 @@ async def open_chunks(
     Cancellation: what an earlier fetch has left stays.
     """
     target.check_size(size)
-    label = f"cannot write {target.path}"
     if target.close_chunks is not None:
         target.close_chunks()
-    with disk_errors(label):
+    with disk_errors(target.label):
         store = ChunkStore(target, size, b3, boot or _this_boot(), first_serial)
-        target.close_chunks = store.close
         state = _read_journal(target)
         if state is None:
             if not target.fresh:
@@ -273,7 +266,6 @@ async def open_chunks(
             _reset(target)
         else:
             raise ContentChanged(f"{target.path}: the partial file that is here belongs to another content")
-        target.fresh = False
     store.check_room()
     return store
 
@@ -299,15 +291,16 @@ def _this_boot() -> bytes:
 
 def _read_journal(target: Target) -> JournalState | None:
     """Read a target's journal; one that was written for another partial file counts for nothing."""
-    if target.fresh:
+    if target.fresh and target.close_chunks is None:
         return None
-    state = read_journal(journal_path(target.path))
+    state = read_journal(target.journal)
     return state if state is not None and state.header.inode == os.fstat(target.lock_fd).st_ino else None
 
 
 def _reset(target: Target) -> None:
     """Throw away the chunks of a target: first what says that they are proved."""
-    journal_path(target.path).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        os.unlink(target.journal)
     target.keep = False
     os.ftruncate(target.lock_fd, 0)
 
@@ -322,15 +315,15 @@ async def _prove_again(target: Target, size: int, hashes: bytes | None, indexes:
     cancelled = threading.Event()
     try:
         return await trio.to_thread.run_sync(
-            _proved_among, target.path, size, hashes, indexes, cancelled, abandon_on_cancel=True
+            _proved_among, target.partial, size, hashes, indexes, cancelled, abandon_on_cancel=True
         )
     finally:
         cancelled.set()
 
 
-def _proved_among(path: Path, size: int, hashes: bytes, indexes: list[int], cancelled: threading.Event) -> list[int]:
+def _proved_among(partial: str, size: int, hashes: bytes, indexes: list[int], cancelled: threading.Event) -> list[int]:
     # With a descriptor of its own: a cancelled caller closes the target's while this thread still reads.
-    fd = os.open(partial_path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(partial, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         return [index for index in indexes if _is_proved(fd, size, index, hashes, cancelled)]
     finally:

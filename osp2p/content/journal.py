@@ -161,7 +161,7 @@ class JournalWriter:
         self._crc = crc
 
     @classmethod
-    def begin(cls, path: Path, header: JournalHeader) -> JournalWriter:
+    def begin(cls, path: str | Path, header: JournalHeader) -> JournalWriter:
         """Begin a new journal at a path, in the place of what is there.
 
         Raises:
@@ -178,7 +178,7 @@ class JournalWriter:
         return writer
 
     @classmethod
-    def resume(cls, path: Path, state: JournalState) -> JournalWriter:
+    def resume(cls, path: str | Path, state: JournalState) -> JournalWriter:
         """Go on with a journal behind what can be believed of it.
 
         Raises:
@@ -221,7 +221,7 @@ class JournalWriter:
             self.fd = -1
 
 
-def read_journal(path: Path) -> JournalState | None:
+def read_journal(path: str | Path) -> JournalState | None:
     """Read the journal at a path, as far as it can be believed; None if there is none, or none that can be.
 
     Raises:

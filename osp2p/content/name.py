@@ -184,24 +184,23 @@ def backup_names(path: Path) -> Iterator[Path]:
         yield path.with_name(os.fsdecode(base[: MAX_COMPONENT - len(suffix)] + suffix))
 
 
-def partial_path(target: Path, number: int = 0) -> Path:
-    """The hidden file beside a target that a fetch writes to; `number` tells several of one target apart."""
-    return _beside(target, PARTIAL_SUFFIX if number == 0 else b"~%d" % number + PARTIAL_SUFFIX)
+def partial_name(base: bytes, number: int = 0) -> bytes:
+    """The hidden name beside `base` of a file that is still being fetched; `number` tells several apart."""
+    return _beside(base, PARTIAL_SUFFIX if number == 0 else b"~%d" % number + PARTIAL_SUFFIX)
 
 
-def journal_path(target: Path, *, renewed: bool = False) -> Path:
-    """The hidden file beside a target that says which of its chunks are proved.
+def journal_name(base: bytes, *, renewed: bool = False) -> bytes:
+    """The hidden name beside `base` of the file that says which chunks are proved.
 
     Args:
         renewed: the successor of that file, while it is being made.
     """
-    return _beside(target, b"~new" + JOURNAL_SUFFIX if renewed else JOURNAL_SUFFIX)
+    return _beside(base, b"~new" + JOURNAL_SUFFIX if renewed else JOURNAL_SUFFIX)
 
 
-def _beside(target: Path, suffix: bytes) -> Path:
-    base = os.fsencode(target.name)
+def _beside(base: bytes, suffix: bytes) -> bytes:
     room = MAX_COMPONENT - 1 - len(suffix)
     if len(base) > room:  # two long names that begin alike must not meet here
         tag = b"~" + blake2b(base, digest_size=8).hexdigest().encode()
         base = base[: room - len(tag)] + tag
-    return target.with_name(os.fsdecode(b"." + base + suffix))
+    return b"." + base + suffix

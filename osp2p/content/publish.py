@@ -25,7 +25,7 @@ _renameat2 = getattr(_libc, "renameat2", None)  # the C library musl has none
 _syncfs = getattr(_libc, "syncfs", None)
 
 
-def publish(source: Path, target: Path, *, force: bool) -> Path:
+def publish(source: str, target: Path, *, force: bool) -> Path:
     """Rename a finished file to its final name.
 
     Args:
@@ -39,7 +39,7 @@ def publish(source: Path, target: Path, *, force: bool) -> Path:
         OSError: as rename(2).
     """
     if force:
-        source.replace(target)
+        os.replace(source, target)
         return target
     for candidate in chain([target], backup_names(target)):
         try:
@@ -50,7 +50,7 @@ def publish(source: Path, target: Path, *, force: bool) -> Path:
     raise AssertionError("backup_names is endless")
 
 
-def rename_no_replace(source: Path, target: Path) -> None:
+def rename_no_replace(source: str, target: Path) -> None:
     """Rename in one step, unless the new name is taken.
 
     Where the file system cannot do that (NFS, old ZFS), a second hard link and the removal of the first serve; a
@@ -67,7 +67,7 @@ def rename_no_replace(source: Path, target: Path) -> None:
         if number not in _UNSUPPORTED:
             raise OSError(number, os.strerror(number), os.fspath(target))
     os.link(source, target, follow_symlinks=False)
-    source.unlink()
+    os.unlink(source)
 
 
 async def sync_data(fd: int) -> None:

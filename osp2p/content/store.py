@@ -18,19 +18,18 @@ for many small files, with one `sync_filesystem` behind them all.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from osp2p.content.name import journal_path, partial_path
+from osp2p.content.lock import NEW_FILE, check_way, make_parents, open_locked
+from osp2p.content.name import journal_name, partial_name
 from osp2p.content.publish import publish, sync_data, sync_directory
-from osp2p.errors import DiskFull, StoreError, TargetLocked, TooLarge, UnsafeName
+from osp2p.errors import DiskFull, TooLarge
 from osp2p.limits import MIB, Limits
-from osp2p.net.errors import disk_errors
+from osp2p.net.errors import disk_error, disk_errors
 
 #: After how many written bytes the free space of the disk is looked at again.
 _ROOM_STEP = 64 * MIB
@@ -38,8 +37,12 @@ _ROOM_STEP = 64 * MIB
 #: How many numbers of base transfers a dead process may have left behind.
 _MAX_STALE = 64
 
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_OLD = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 class Room:
@@ -73,8 +76,10 @@ class Room:
         Raises:
             DiskFull: they would eat into the reserve.
         """
-        with disk_errors("the free disk space"):
+        try:
             disk = os.fstatvfs(self._fd)
+        except OSError as error:
+            raise disk_error(error, "the free disk space") from error
         free = disk.f_bavail * disk.f_frsize
         room = free - self._limits.disk_reserve
         if size > room:
@@ -104,7 +109,7 @@ class Part:
         end: one past the last byte that was written.
     """
 
-    def __init__(self, target: Target, path: Path, fd: int) -> None:
+    def __init__(self, target: Target, path: str, fd: int) -> None:
         self._target = target
         self.path = path
         self.fd = fd
@@ -121,8 +126,10 @@ class Part:
         end = offset + len(data)
         self._target.check_size(end)
         self._room.take(len(data))
-        with disk_errors(f"cannot write {self._target.path}"):
+        try:
             write_all(self.fd, offset, data)
+        except OSError as error:
+            raise disk_error(error, self._target.label) from error
         self.end = max(self.end, end)
 
     async def commit(self, *, force: bool = False, sync: bool = True) -> Path:
@@ -148,7 +155,7 @@ class Part:
         if self.fd >= 0:
             try:
                 with disk_errors(f"cannot remove {self.path}"):
-                    self.path.unlink(missing_ok=True)
+                    _unlink(self.path)
             finally:
                 self._close()
 
@@ -164,22 +171,70 @@ class Target:
     Attributes:
         path: the wanted final path.
         limits: `max_size` and `disk_reserve`.
-        lock_fd: the locked file, at `partial_path(path)`.
+        label: begins the sentence of an error.
+        partial: where the locked file is, until it is committed.
+        journal: where the file is that says what is proved in it.
+        lock_fd: the locked file.
         fresh: whether that file is new, so that there is nothing to resume.
         keep: whether that file, and the journal, stay when the target is closed.
         close_chunks: closes the journal, if one is open.
     """
 
-    __slots__ = ("_parts", "close_chunks", "fresh", "keep", "limits", "lock_fd", "path")
+    __slots__ = (
+        "_base",
+        "_directory",
+        "_gone",
+        "_parts",
+        "close_chunks",
+        "fresh",
+        "journal",
+        "keep",
+        "label",
+        "limits",
+        "lock_fd",
+        "partial",
+        "path",
+    )
 
-    def __init__(self, path: Path, limits: Limits, lock_fd: int, *, fresh: bool) -> None:
+    def __init__(self, path: Path, limits: Limits) -> None:
+        # Strings, because a Path costs more than the system call that it is for, and there may be thousands of files.
+        self._directory, base = os.path.split(path)
+        self._base = os.fsencode(base)
         self.path = path
         self.limits = limits
-        self.lock_fd = lock_fd
-        self.fresh = fresh
-        self.keep = not fresh and journal_path(path).exists()
+        self.label = f"cannot write {path}"
+        self.partial = self._beside(partial_name(self._base))
+        self.journal = self._beside(journal_name(self._base))
+        self.lock_fd = -1
+        self.fresh = True
+        self.keep = False
+        self._gone = False
         self.close_chunks: Callable[[], None] | None = None
-        self._parts: dict[Path, Part] = {}
+        self._parts: dict[str, Part] = {}
+
+    def _beside(self, name: bytes) -> str:
+        return os.path.join(self._directory, os.fsdecode(name))
+
+    @property
+    def renewed_journal(self) -> str:
+        """Where the journal's successor is, while it is being made."""
+        return self._beside(journal_name(self._base, renewed=True))
+
+    def lock(self) -> None:
+        """Take the lock, and remove what a process that died has left, but for what can be resumed.
+
+        Raises:
+            TargetLocked, StoreError: as `open_locked`.
+            OSError: as open(2), flock(2) and unlink(2).
+        """
+        self.lock_fd, self.fresh = open_locked(self.partial, self.path)
+        if self.fresh:
+            _unlink(self.journal)  # of a partial file that somebody has removed
+            return
+        self.keep = os.path.exists(self.journal)
+        _unlink(self.renewed_journal)
+        for number in range(1, _MAX_STALE):
+            _unlink(self._beside(partial_name(self._base, number)))
 
     def check_size(self, size: int) -> None:
         """See whether a file may be so large.
@@ -197,53 +252,63 @@ class Target:
         Raises:
             DiskFull, StoreError.
         """
-        path = next(path for number in count(1) if (path := partial_path(self.path, number)) not in self._parts)
-        with disk_errors(f"cannot write {self.path}"):
-            try:
-                fd = os.open(path, _NEW, 0o666)
-            except FileExistsError:  # left by a process that died: we hold the lock
-                path.unlink()
-                fd = os.open(path, _NEW, 0o666)
-        part = self._parts[path] = Part(self, path, fd)
+        paths = (self._beside(partial_name(self._base, number)) for number in count(1))
+        path = next(path for path in paths if path not in self._parts)
+        with disk_errors(self.label):
+            _unlink(path)  # left by a process that died: we hold the lock
+            part = self._parts[path] = Part(self, path, os.open(path, NEW_FILE, 0o666))
         return part
 
     def forget(self, part: Part) -> None:
         """A base transfer has ended; its number is free again."""
         self._parts.pop(part.path, None)
 
-    async def publish(self, source: Path, fd: int, *, force: bool, sync: bool) -> Path:
-        """Give one of this target's files the final name. See `Part.commit`."""
-        with disk_errors(f"cannot write {self.path}"):
+    async def publish(self, source: str, fd: int, *, force: bool, sync: bool) -> Path:
+        """Give one of this target's files the final name, and throw away what could have been resumed.
+
+        See `Part.commit`.
+        """
+        try:
             if sync:
                 await sync_data(fd)
             final = publish(source, self.path, force=force)
             self.keep = False
+            self._remove_journal()
+            self._gone = source == self.partial
             if sync:
                 await sync_directory(self.path.parent)
+        except OSError as error:
+            raise disk_error(error, self.label) from error
         return final
 
-    def remove_stale(self) -> None:
-        """Remove what is of no use of a process that died."""
-        with disk_errors(f"cannot write {self.path}"):
-            for number in range(1, _MAX_STALE):
-                partial_path(self.path, number).unlink(missing_ok=True)
-            journal_path(self.path, renewed=True).unlink(missing_ok=True)
-
     def close(self) -> None:
-        """Throw away what is not finished, but for what can be resumed, and unlock."""
+        """Throw away what is not finished, but for what can be resumed, and unlock. Safe to call twice."""
         try:
             if self.close_chunks is not None:
                 self.close_chunks()
             for part in list(self._parts.values()):
                 part.discard()
-            if not self.keep:
-                with disk_errors(f"cannot remove the partial file of {self.path}"):
-                    journal_path(self.path).unlink(missing_ok=True)
-                    # Behind a commit of the chunk file, this name is free, or another fetch's already.
-                    if _is_at(self.lock_fd, partial_path(self.path)):
-                        partial_path(self.path).unlink()
+            if self.lock_fd >= 0 and not self.keep:
+                self._remove_partial()
         finally:
-            os.close(self.lock_fd)
+            if self.lock_fd >= 0:
+                os.close(self.lock_fd)
+                self.lock_fd = -1
+
+    def _remove_journal(self) -> None:
+        if self.close_chunks is not None or not self.fresh:
+            _unlink(self.journal)
+
+    def _remove_partial(self) -> None:
+        """Remove the locked file and its journal. Behind a commit, these names are free, or another fetch's already."""
+        try:
+            if not self._gone and os.path.samestat(os.fstat(self.lock_fd), os.lstat(self.partial)):
+                self._remove_journal()
+                os.unlink(self.partial)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk_error(error, f"cannot remove the partial file of {self.path}") from error
 
 
 @contextmanager
@@ -263,105 +328,24 @@ def open_target(path: Path, limits: Limits, *, beneath: Path | None = None) -> I
         TargetLocked: another fetch has it.
         DiskFull, StoreError.
     """
-    made = _make_parents(path, beneath)
-    try:
-        fd, fresh = _lock(path)
-        target = Target(path, limits, fd, fresh=fresh)
-        try:
-            if fresh:
-                journal_path(path).unlink(missing_ok=True)  # of a partial file that somebody has removed
-            else:
-                target.remove_stale()
-            yield target
-        finally:
-            target.close()
-    finally:
-        for directory in reversed(made):
-            with suppress(OSError):  # not empty: that is why it was made
-                directory.rmdir()
-
-
-def _make_parents(path: Path, beneath: Path | None) -> list[Path]:
-    """Make the directories above a path. Returns: those that were not there, the topmost first."""
+    target = Target(path, limits)
     made: list[Path] = []
-    with disk_errors(f"cannot write {path}"):
-        if beneath is None:
-            missing = []
-            for directory in path.parents:
-                if directory.is_dir():
-                    break
-                missing.append(directory)
-            for directory in reversed(missing):
-                _make_directory(directory, made)
-            return made
-        if not path.is_relative_to(beneath) or ".." in path.relative_to(beneath).parts:
-            raise UnsafeName(f"{path} is not beneath {beneath}")
-        beneath.mkdir(parents=True, exist_ok=True)
-        for directory in reversed(path.relative_to(beneath).parents[:-1]):
-            _make_directory(beneath / directory, made)
-            if not stat.S_ISDIR((beneath / directory).lstat().st_mode):
-                raise UnsafeName(f"{beneath / directory} is not a directory of its own, so nothing is written there")
-    return made
-
-
-def _make_directory(directory: Path, made: list[Path]) -> None:
-    with suppress(FileExistsError):
-        directory.mkdir()
-        made.append(directory)
-
-
-def _lock(path: Path) -> tuple[int, bool]:
-    """Open and lock a target's partial file. Returns: its descriptor, and whether it is new.
-
-    Whoever holds the lock may rename or remove the file. A lock that is won afterwards, on the file that was there
-    before, is worth nothing; so after each lock the name is looked at again.
-    """
-    partial = partial_path(path)
-    with disk_errors(f"cannot write {path}"):
-        while True:
-            fresh = True
-            try:
-                fd = os.open(partial, _NEW, 0o666)
-            except FileExistsError:
-                fresh = False
-                try:
-                    fd = os.open(partial, _OLD)
-                except FileNotFoundError:
-                    continue
-            try:
-                if _try_lock(fd, path) and _is_at(fd, partial) and _is_usable(fd, partial):
-                    return fd, fresh
-            except BaseException:
-                os.close(fd)
-                raise
-            os.close(fd)
-
-
-def _try_lock(fd: int, path: Path) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise TargetLocked(f"{path}: another fetch is writing this file") from None
-    return True
-
-
-def _is_at(fd: int, path: Path) -> bool:
-    """Whether an open file is the one at a path."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.lstat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _is_usable(fd: int, partial: Path) -> bool:
-    """Whether a locked file may be written to.
-
-    A second link to it is a finished file (see `rename_no_replace`), or at least not ours: it loses this name.
-    """
-    state = os.fstat(fd)
-    if not stat.S_ISREG(state.st_mode):
-        raise StoreError(f"{partial} is in the way: it is not a regular file")
-    if state.st_nlink > 1:
-        partial.unlink()
-        return False
-    return True
+        try:
+            if beneath is not None:
+                check_way(path, beneath)
+            try:
+                target.lock()
+            except FileNotFoundError:
+                made += make_parents(path)
+                target.lock()
+        except OSError as error:
+            raise disk_error(error, target.label) from error
+        yield target
+    finally:
+        try:
+            target.close()
+        finally:
+            for directory in reversed(made):
+                with suppress(OSError):  # not empty: that is why it was made
+                    directory.rmdir()

@@ -84,6 +84,11 @@ def deadline(at: float, what: str) -> Iterator[trio.CancelScope]:
         raise TimedOut(f"{what}: not done in time")
 
 
+def disk_error(error: OSError, what: str) -> StoreError:
+    """What an OSError of a file operation becomes: for loops in which the context manager would cost too much."""
+    return (DiskFull if error.errno in DISK_FULL else StoreError)(f"{what}: {describe(error)}")
+
+
 @contextmanager
 def disk_errors(what: str) -> Iterator[None]:
     """Turn OSError of the body, which works on local files, into ours.
@@ -94,5 +99,4 @@ def disk_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        mapped = DiskFull if error.errno in DISK_FULL else StoreError
-        raise mapped(f"{what}: {describe(error)}") from error
+        raise disk_error(error, what) from error

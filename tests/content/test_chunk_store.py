@@ -23,7 +23,7 @@ from osp2p.content import chunk_store
 from osp2p.content.chunk_store import ChunkStore, Partial, open_chunks, read_partial
 from osp2p.content.chunks import HASH_LENGTH, MIN_CHUNK, chunk_bounds, chunk_count, chunk_hash, content_id
 from osp2p.content.digest import Cancelled
-from osp2p.content.name import journal_path, partial_path
+from osp2p.content.name import journal_name, partial_name
 from osp2p.content.store import Target, open_target
 from osp2p.errors import (
     ChecksumMismatch,
@@ -38,6 +38,14 @@ from osp2p.limits import Limits
 
 LIMITS = replace(Limits(), disk_reserve=0)
 BOOT, OTHER_BOOT = b"1" * 16, b"2" * 16
+
+
+def partial_path(target: Path, number: int = 0) -> Path:
+    return target.with_name(os.fsdecode(partial_name(os.fsencode(target.name), number)))
+
+
+def journal_path(target: Path) -> Path:
+    return target.with_name(os.fsdecode(journal_name(os.fsencode(target.name))))
 
 
 class Content:
@@ -223,6 +231,29 @@ async def test_a_base_transfer_beside_a_resumable_one(tmp_path: Path) -> None:
     assert everything(tmp_path) == ["a"], "what could be resumed is of no use any more"
 
 
+async def test_a_fetch_that_is_served_on_leaves_the_next_one_alone(tmp_path: Path) -> None:
+    with open_target(tmp_path / "a", LIMITS) as target:
+        store = await open_content(target, FIVE)
+        for index in range(5):
+            store.put(index, FIVE.chunk(index))
+        await store.commit()
+        await fetch(tmp_path / "a", [0, 1], OTHER)
+        assert os.pread(store.fd, 10, 0) == FIVE.data[:10]
+    with open_target(tmp_path / "a", LIMITS) as target:
+        assert len((await open_content(target, OTHER)).chunks) == 2
+
+
+async def test_a_store_that_is_opened_again_goes_on(tmp_path: Path) -> None:
+    with open_target(tmp_path / "a", LIMITS) as target:
+        store = await open_content(target, FIVE)
+        store.put(0, FIVE.chunk(0))
+        store.close()
+        store = await open_content(target, FIVE)
+        assert list(store.chunks) == [0]
+        with pytest.raises(ContentChanged):
+            await open_content(target, OTHER)
+
+
 async def test_a_killed_fetch_loses_no_proved_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = textwrap.dedent(
         """
@@ -316,7 +347,7 @@ async def test_the_flag_ends_the_hashing(tmp_path: Path) -> None:
     flag = threading.Event()
     flag.set()
     with pytest.raises(Cancelled):
-        chunk_store._proved_among(tmp_path / "a", FIVE.size, FIVE.hashes, [0], flag)
+        chunk_store._proved_among(str(partial_path(tmp_path / "a")), FIVE.size, FIVE.hashes, [0], flag)
 
 
 async def test_another_content_is_noticed_and_not_spliced(tmp_path: Path) -> None:

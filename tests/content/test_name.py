@@ -17,10 +17,10 @@ from osp2p.content.name import (
     is_hidden,
     is_partial,
     is_shareable,
-    journal_path,
+    journal_name,
     local_path,
     matches_glob,
-    partial_path,
+    partial_name,
     safe_parts,
 )
 from osp2p.errors import UnsafeName
@@ -96,9 +96,7 @@ def test_a_component_with_a_dot_first_is_hidden(name: bytes) -> None:
     assert not matches_glob(name, b"**")
 
 
-@pytest.mark.parametrize(
-    "name", [b"a~", b"d/a~", b"x.part", b"x.crdownload", os.fsencode(partial_path(HERE / "x").name)]
-)
+@pytest.mark.parametrize("name", [b"a~", b"d/a~", b"x.part", b"x.crdownload", partial_name(b"x")])
 def test_backups_and_partial_downloads_are_not_for_others(name: bytes) -> None:
     assert not is_shareable(name)
 
@@ -228,19 +226,19 @@ def test_backup_names_are_those_of_2007() -> None:
 
 @given(st.binary(min_size=1, max_size=MAX_COMPONENT).filter(lambda name: b"/" not in name and b"\0" not in name))
 def test_names_beside_a_target_are_hidden_partial_and_not_too_long(name: bytes) -> None:
-    if name in (b".", b".."):
-        return
-    target = local_path(HERE, name, LIMITS)
-    beside = [partial_path(target), partial_path(target, 1), partial_path(target, 2), journal_path(target)]
-    assert len(set(beside)) == 4
-    for path in beside:
-        raw = os.fsencode(path.name)
-        assert path.parent == HERE
-        assert is_hidden(raw)
-        assert is_partial(raw)
-        assert len(raw) <= MAX_COMPONENT
-    assert len(os.fsencode(next(backup_names(target)).name)) <= MAX_COMPONENT
+    beside = [
+        *(partial_name(name, number) for number in range(3)),
+        journal_name(name),
+        journal_name(name, renewed=True),
+    ]
+    assert len(set(beside)) == 5
+    for hidden in beside:
+        assert is_hidden(hidden)
+        assert is_partial(hidden)
+        assert len(hidden) <= MAX_COMPONENT
+    if name not in (b".", b".."):
+        assert len(os.fsencode(next(backup_names(local_path(HERE, name, LIMITS))).name)) <= MAX_COMPONENT
 
 
 def test_long_names_that_begin_alike_do_not_meet() -> None:
-    assert partial_path(HERE / ("x" * 254 + "1")) != partial_path(HERE / ("x" * 254 + "2"))
+    assert partial_name(b"x" * 254 + b"1") != partial_name(b"x" * 254 + b"2")

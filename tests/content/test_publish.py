@@ -14,14 +14,14 @@ def test_a_name_that_is_taken_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").write_bytes(b"b")
     with pytest.raises(FileExistsError):
-        rename_no_replace(tmp_path / "a", tmp_path / "b")
-    assert publish(tmp_path / "a", tmp_path / "b", force=False) == tmp_path / "b~1~"
+        rename_no_replace(str(tmp_path / "a"), tmp_path / "b")
+    assert publish(str(tmp_path / "a"), tmp_path / "b", force=False) == tmp_path / "b~1~"
 
 
 @pytest.mark.parametrize("forced", [True, False])
 def test_a_source_that_is_not_there_is_an_error(tmp_path: Path, forced: bool) -> None:
     with pytest.raises(FileNotFoundError):
-        publish(tmp_path / "a", tmp_path / "b", force=forced)
+        publish(str(tmp_path / "a"), tmp_path / "b", force=forced)
 
 
 async def test_a_cancelled_sync_closes_only_its_own_descriptor(tmp_path: Path) -> None:

@@ -15,12 +15,20 @@ from pathlib import Path
 import pytest
 import trio
 
-from osp2p.content.name import journal_path, partial_path
+from osp2p.content.name import journal_name, partial_name
 from osp2p.content.store import Part, Target, open_target
 from osp2p.errors import DiskFull, StoreError, TargetLocked, TooLarge, UnsafeName
 from osp2p.limits import Limits
 
 LIMITS = replace(Limits(), disk_reserve=0)
+
+
+def partial_path(target: Path, number: int = 0) -> Path:
+    return target.with_name(os.fsdecode(partial_name(os.fsencode(target.name), number)))
+
+
+def journal_path(target: Path) -> Path:
+    return target.with_name(os.fsdecode(journal_name(os.fsencode(target.name))))
 
 
 def everything(directory: Path) -> list[str]:
@@ -72,7 +80,7 @@ async def test_a_discarded_part_is_gone_at_once(tmp_path: Path) -> None:
         part = opened.new_part()
         part.discard()
         part.discard()
-        assert not part.path.exists()
+        assert not Path(part.path).exists()
 
 
 async def test_several_sources_race_for_one_target(tmp_path: Path) -> None:
