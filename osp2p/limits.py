@@ -98,6 +98,9 @@ class Limits:
     max_block_queue: int = 100
     """Most registrations that wait for a peer in BLOCKNOTIFY; the oldest are forgotten."""
 
+    max_notices: int = 10_000
+    """Most peers that wait to be told of a new one; the rest is not told."""
+
     max_notify_connections: int = 50
     """Most connections that a tracker opens at a time to tell peers of a new one."""
 
@@ -220,6 +223,12 @@ class Limits:
 
     max_connecting: int = 16
     """Most holders of one file that are tried at a time until one gives a byte."""
+
+    swarm_from: int = 4 * MIB
+    """Bytes from which on a file is offered to others while it is still being fetched."""
+
+    served_grace: float = 1 * SECONDS
+    """How long after its last request a downloader counts as still being served."""
 
     request_time: float = 0.05 * SECONDS
     """How much of a holder's time one request for chunks takes, at its measured rate."""
