@@ -102,8 +102,11 @@ class TrackerRefused(TrackerError):
     """
 
     def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
+        super().__init__(code, text)
         self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class TransferError(Osp2pError):
