@@ -85,6 +85,12 @@ class Follower:
             except WatchLimit as reason:
                 self.polling_because = str(reason)
 
+    def _poll_if_limited(self) -> None:
+        """Look through everything from now on, if some directories cannot be watched."""
+        if self.polling_because is not None and isinstance(self._watcher, Inotify):
+            self._watcher.close()
+            self._watcher = Polling()
+
     async def first_look(self, cached: Mapping[bytes, CachedFile]) -> Found:
         """Look through the directory for the first time.
 
@@ -96,6 +102,7 @@ class Follower:
             return Found()
         found = await self._in_thread(lambda cancelled: self._scan(scanner, cached, cancelled))
         self._note(found)
+        self._poll_if_limited()
         return found
 
     async def add_single(self, name: bytes, path: bytes) -> SharedFile:
@@ -144,9 +151,7 @@ class Follower:
         self._note(found)
         took = trio.current_time() - began if b"" in found.trees else 0.0
         self._next_look = trio.current_time() + max(_GATHER, took * (1 / _SCANNING_SHARE - 1))
-        if self.polling_because is not None and isinstance(self._watcher, Inotify):
-            self._watcher.close()
-            self._watcher = Polling()
+        self._poll_if_limited()
         return Look(found, {name for name, closed in closed_names.items() if closed})
 
     def _look(self, names: list[bytes], everything: bool, now: float, cancelled: threading.Event) -> Found:
