@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import trio
 
+from osp2p.net.connection import Connection, Listener, Network
+from osp2p.wire.address import Address
+
 #: For how long one slice keeps the line busy at the limit: short, so that bytes move evenly.
 _SLICE_SECONDS = 0.05
 
@@ -32,17 +35,112 @@ class Throttle:
             return count
         return min(count, max(int(self.rate * _SLICE_SECONDS), _LEAST_SLICE))
 
-    def reserve(self, count: int, now: float) -> float:
-        """Account for `count` bytes that are moved now. Returns: the time until which nothing more may move."""
-        if self.rate is None:
-            return now
-        self._free_at = max(self._free_at, now - _CATCH_UP_SECONDS) + count / self.rate
-        return self._free_at
+    async def ready(self) -> None:
+        """Wait until the limit has made up for all that was moved.
 
-    async def moved(self, count: int) -> None:
-        """Wait until the limit has made up for `count` bytes that were moved.
-
-        Cancellation: the bytes stay accounted for.
+        Cancellation: nothing has been moved, so nothing is lost.
         """
+        if self.rate is not None and self._free_at > trio.current_time():
+            await trio.sleep_until(self._free_at)
+
+    def moved(self, count: int, now: float) -> None:
+        """Account for `count` bytes that were moved."""
         if self.rate is not None:
-            await trio.sleep_until(self.reserve(count, trio.current_time()))
+            self._free_at = max(self._free_at, now - _CATCH_UP_SECONDS) + count / self.rate
+
+
+class ThrottledConnection:
+    """A connection whose bytes obey two limits. See `Connection` for its methods.
+
+    The wait comes before the bytes move, so that a cancelled call has lost none.
+    """
+
+    def __init__(self, connection: Connection, up: Throttle, down: Throttle) -> None:
+        self._connection = connection
+        self._up = up
+        self._down = down
+
+    @property
+    def remote(self) -> Address:
+        return self._connection.remote
+
+    @property
+    def local(self) -> Address:
+        return self._connection.local
+
+    async def receive(self, max_bytes: int) -> bytes:
+        await self._down.ready()
+        data = await self._connection.receive(self._down.slice(max_bytes))
+        self._down.moved(len(data), trio.current_time())
+        return data
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        await self._down.ready()
+        count = await self._connection.receive_into(buffer[: self._down.slice(len(buffer))])
+        self._down.moved(count, trio.current_time())
+        return count
+
+    async def send(self, data: bytes | memoryview) -> None:
+        rest = memoryview(data)
+        while rest:
+            await self._up.ready()
+            piece = rest[: self._up.slice(len(rest))]
+            await self._connection.send(piece)
+            self._up.moved(len(piece), trio.current_time())
+            rest = rest[len(piece) :]
+
+    async def send_file_some(self, fd: int, offset: int, count: int) -> int:
+        await self._up.ready()
+        moved = await self._connection.send_file_some(fd, offset, self._up.slice(count))
+        self._up.moved(moved, trio.current_time())
+        return moved
+
+    async def send_file(self, fd: int, offset: int, count: int) -> int:
+        total = 0
+        while total < count:
+            moved = await self.send_file_some(fd, offset + total, count - total)
+            if moved == 0:
+                break
+            total += moved
+        return total
+
+    async def send_eof(self) -> None:
+        await self._connection.send_eof()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def abort(self) -> None:
+        self._connection.abort()
+
+
+class ThrottledNetwork:
+    """A network all of whose connections, made and taken, share two limits. See `Network`.
+
+    Args:
+        up: bytes per second that leave; None: no limit.
+        down: bytes per second that arrive; None: no limit.
+    """
+
+    def __init__(self, network: Network, up: float | None, down: float | None) -> None:
+        self._network = network
+        self._up = Throttle(up)
+        self._down = Throttle(down)
+
+    def throttled(self, connection: Connection) -> Connection:
+        """The same connection, under the limits."""
+        if self._up.rate is None and self._down.rate is None:
+            return connection
+        return ThrottledConnection(connection, self._up, self._down)
+
+    async def connect(self, host: str, port: int) -> Connection:
+        return self.throttled(await self._network.connect(host, port))
+
+    async def listen(self, port: int, host: str = "0.0.0.0") -> Listener:
+        return await self._network.listen(port, host)
+
+    def local_addresses(self) -> list[str]:
+        return self._network.local_addresses()
+
+    def local_ipv6_addresses(self) -> list[str]:
+        return self._network.local_ipv6_addresses()

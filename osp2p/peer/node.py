@@ -17,8 +17,9 @@ from osp2p.content.cache import HashCache
 from osp2p.content.name import is_glob, matches_glob
 from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, TrackerError
 from osp2p.limits import Limits
-from osp2p.net import Listener, Network, TcpNetwork, serve_connections
+from osp2p.net import Connection, Listener, Network, TcpNetwork, serve_connections
 from osp2p.net.groups import one_error
+from osp2p.net.throttle import ThrottledNetwork
 from osp2p.peer.announce import Announcer
 from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone, TransferFailed
 from osp2p.peer.offer import Offer
@@ -54,10 +55,12 @@ class Wanted:
     Attributes:
         name: as the tracker lists it, raw bytes.
         target: the final path; its directories are made.
+        b3: the content id, 32 bytes, where the user knows it from a link; None: what the trackers say.
     """
 
     name: bytes
     target: Path
+    b3: bytes | None = None
 
 
 class Node:
@@ -74,9 +77,13 @@ class Node:
         limits: Limits,
         rng: random.Random,
         report: Report,
+        limit_up: float | None,
+        limit_down: float | None,
+        without: tuple[bytes, ...],
     ) -> None:
         self._nursery = nursery
         self._network = network
+        self._throttled = ThrottledNetwork(network, limit_up, limit_down)
         self._tracker_addresses = list(trackers)
         self._trackers = Trackers(network, trackers, limits)
         self._port = port
@@ -86,7 +93,7 @@ class Node:
         self._starting = trio.Lock()
         self._listener: Listener | None = None
         self._alias = alias
-        self._sharing = Sharing(cache, limits, report)
+        self._sharing = Sharing(cache, limits, report, without)
         self._server = UploadServer(self._sharing, limits, report)
 
     # --- sharing ---
@@ -104,7 +111,7 @@ class Node:
             if self._listener is None:
                 self._listener = await self._listen()
                 self._report(Listening(self._listener.address))
-                self._nursery.start_soon(serve_connections, self._listener, self._server.serve, self._limits)
+                self._nursery.start_soon(serve_connections, self._listener, self._serve_one, self._limits)
                 for host, port in self._tracker_addresses:
                     announcer = Announcer(
                         self._network, host, port, self._alias, self._listener.address.port, self._limits, self._report
@@ -113,6 +120,9 @@ class Node:
                     self._nursery.start_soon(announcer.run)
             await self._sharing.wait_for_a_tracker()
             return self._listener.address
+
+    async def _serve_one(self, connection: Connection) -> None:
+        await self._server.serve(self._throttled.throttled(connection))
 
     async def _listen(self) -> Listener:
         """Open the port that was asked for, or the first free one."""
@@ -207,7 +217,13 @@ class Node:
     # --- fetching ---
 
     async def get(
-        self, name: bytes, target: Path, options: GetOptions = _AS_USUAL, report: Report = ignore
+        self,
+        name: bytes,
+        target: Path,
+        options: GetOptions = _AS_USUAL,
+        report: Report = ignore,
+        *,
+        b3: bytes | None = None,
     ) -> TransferDone:
         """Fetch one file.
 
@@ -215,6 +231,7 @@ class Node:
             name: as the tracker lists it.
             target: the final path.
             report: takes what happens on the way.
+            b3: the content id, where the user knows it from a link.
 
         Raises:
             TransferError, NetworkError: it did not arrive.
@@ -223,8 +240,18 @@ class Node:
 
         Cancellation: nothing is under the final name.
         """
-        (facts,) = await self._trackers.facts([name])
-        return await self._transfer(Wanted(name, target), facts, options, report).run()
+        wanted = Wanted(name, target, b3)
+        (facts,) = await self._facts([wanted])
+        done = await self._transfer(wanted, facts, options, report).run()
+        if options.seed:
+            await self.share_file(name, done.path)
+        return done
+
+    async def _facts(self, wanted: Sequence[Wanted]) -> list[TrackerFacts]:
+        """What the trackers say of files; of a content that the user named, who has it."""
+        plain = [one.name for one in wanted if one.b3 is None]
+        told = iter(await self._trackers.facts(plain) if plain else [])
+        return [next(told) if one.b3 is None else await self._trackers.facts_of(one.name, one.b3) for one in wanted]
 
     @asynccontextmanager
     async def open_get(
@@ -258,7 +285,7 @@ class Node:
                         workers.start_soon(self._work, jobs_out.clone(), options, events)
                     async with jobs_in:
                         for page in _pages(wanted):
-                            facts = await self._trackers.facts([one.name for one in page])
+                            facts = await self._facts(page)
                             for job in zip(page, facts, strict=True):
                                 await jobs_in.send(job)
             nursery.cancel_scope.cancel()
@@ -284,7 +311,7 @@ class Node:
         # A running download goes on without its tracker.
         async def ask_facts() -> TrackerFacts:
             try:
-                return (await self._trackers.facts([wanted.name]))[0]
+                return (await self._facts([wanted]))[0]
             except TrackerError:
                 return TrackerFacts(())
 
@@ -295,7 +322,7 @@ class Node:
                 return []
 
         around = Surroundings(
-            network=self._network,
+            network=self._throttled,
             limits=self._limits,
             rng=self._rng,
             facts=ask_facts,
@@ -354,6 +381,9 @@ async def open_node(
     cache: Path | None = None,
     rng: random.Random | None = None,
     report: Report = ignore,
+    limit_up: float | None = None,
+    limit_down: float | None = None,
+    without: tuple[bytes, ...] = (),
 ) -> AsyncIterator[Node]:
     """Open a node; it ends with the block.
 
@@ -366,6 +396,9 @@ async def open_node(
         cache: the file that remembers digests; None: one in the user's cache directory.
         rng: for every choice; None: seeded by the system.
         report: takes what happens to what is shared.
+        limit_up: bytes per second that are sent to other peers, all together; None: no limit.
+        limit_down: bytes per second that are received from them; None: no limit.
+        without: endings of file names that are not shared, beside hidden files, backups and partial downloads.
 
     Raises:
         MalformedLine: a tracker's address cannot be read.
@@ -377,7 +410,20 @@ async def open_node(
     try:
         with one_error():
             async with trio.open_nursery() as nursery:
-                node = Node(nursery, network or TcpNetwork(), addresses, alias, port, hash_cache, limits, rng, report)
+                node = Node(
+                    nursery,
+                    network or TcpNetwork(),
+                    addresses,
+                    alias,
+                    port,
+                    hash_cache,
+                    limits,
+                    rng,
+                    report,
+                    limit_up,
+                    limit_down,
+                    without,
+                )
                 try:
                     yield node
                 finally:

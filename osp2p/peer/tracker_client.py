@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import trio
@@ -231,6 +231,18 @@ class TrackerClient:
         attributes = {b"b3": b3.hex().encode()} if self.hello else {}
         reply = await self.request(write_request(b"WANT", name, attributes=attributes))
         return list(_parse_lines(reply.data, parse_peer_line))[: self._limits.max_holders] if reply.ok else []
+
+    async def facts_of(self, name: bytes, b3: bytes) -> TrackerFacts:
+        """What is claimed of one content of a name, without its holders; of an old tracker, nothing but the id.
+
+        Raises:
+            NetworkError, LineTooLong.
+        """
+        if not self.hello:
+            return TrackerFacts((), b3=b3)
+        attributes = {b"b3": b3.hex().encode()}
+        stat = await self.request(write_request(b"STAT", name, attributes=attributes))
+        return replace(self._facts(Reply(300, b""), stat), b3=b3)
 
     def _facts(self, want: Reply, stat: Reply) -> TrackerFacts:
         holders = tuple(_parse_lines(want.data, parse_peer_line))[: self._limits.max_holders] if want.ok else ()

@@ -122,6 +122,12 @@ class Trackers:
         answers = await self._ask_all(lambda client: _reachable_facts(client, names))
         return [merge_facts(of_one_name) for of_one_name in zip(*answers, strict=True)]
 
+    async def facts_of(self, name: bytes, b3: bytes) -> TrackerFacts:
+        """What the trackers say of one content of a name, which the caller knows by its id."""
+        answers = await self._ask_all(lambda client: client.facts_of(name, b3))
+        merged = merge_facts(answers)
+        return replace(merged, holders=tuple(await self.holders(name, b3)))
+
     async def holders(self, name: bytes, b3: bytes) -> list[PeerEntry]:
         """Who holds one content of a name, or a part of it, each address once. See `TrackerClient.holders`."""
 

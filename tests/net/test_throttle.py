@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from osp2p.net.throttle import Throttle
+from osp2p.net import MemoryNetwork
+from osp2p.net.throttle import Throttle, ThrottledNetwork
 
 
 async def _move(throttle: Throttle, total: int) -> None:
     while total:
+        await throttle.ready()
         count = throttle.slice(total)
-        await throttle.moved(count)
+        throttle.moved(count, trio.current_time())
         total -= count
+    await throttle.ready()
 
 
 @pytest.mark.parametrize("rate", [2_000, 100_000, 12_500_000, 1_000_000_000])
@@ -31,13 +32,16 @@ async def test_ten_seconds_of_bytes_take_ten_seconds(autojump_clock: MockClock, 
 
 async def test_the_first_bytes_are_not_held_back(autojump_clock: MockClock) -> None:
     started = trio.current_time()
-    await Throttle(1000).moved(100)
+    throttle = Throttle(1000)
+    await throttle.ready()
+    throttle.moved(100, trio.current_time())
+    await throttle.ready()
     assert trio.current_time() == started
 
 
 async def test_a_pause_is_not_made_up_for_with_a_burst(autojump_clock: MockClock) -> None:
     throttle = Throttle(1000)
-    await throttle.moved(500)
+    throttle.moved(500, trio.current_time())
     await trio.sleep(100)
     started = trio.current_time()
     await _move(throttle, 2000)
@@ -47,17 +51,33 @@ async def test_a_pause_is_not_made_up_for_with_a_burst(autojump_clock: MockClock
 async def test_without_a_rate_nothing_waits(autojump_clock: MockClock) -> None:
     throttle = Throttle()
     started = trio.current_time()
-    await throttle.moved(10**12)
+    throttle.moved(10**12, trio.current_time())
+    await throttle.ready()
     assert trio.current_time() == started
     assert throttle.slice(10**12) == 10**12
 
 
-@given(st.floats(1, 1e10), st.lists(st.tuples(st.integers(1, 10**7), st.floats(0, 5)), max_size=50))
-def test_never_more_than_the_rate_and_one_bucket(rate: float, moves: list[tuple[int, float]]) -> None:
-    throttle = Throttle(rate)
-    now = start = 100.0
-    total = 0
-    for count, idle in moves:
-        now = max(now, throttle.reserve(count, now)) + idle
-        total += count
-        assert total <= (now - start + 0.1) * rate * (1 + 1e-9) + 1
+async def test_a_connection_obeys_both_limits(autojump_clock: MockClock) -> None:
+    memory = MemoryNetwork()
+    listener = await memory.listen(1)
+    network = ThrottledNetwork(memory, up=100_000, down=200_000)
+    client = await network.connect("127.0.0.1", 1)
+    server = await listener.accept()
+    for sender, receiver, total in [(client, server, 1_000_000), (server, client, 2_000_000)]:
+        started = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send, bytes(total))
+            received = 0
+            while received < total:
+                with trio.move_on_after(0.02):  # a cancelled receive has lost nothing
+                    received += len(await receiver.receive(65536))
+        assert received == total
+        assert 9.4 <= trio.current_time() - started <= 10.5
+
+
+@pytest.mark.parametrize("limits", [(None, None), (None, 5.0), (5.0, None)])
+async def test_without_a_limit_the_connection_is_as_it_was(limits: tuple[float | None, float | None]) -> None:
+    memory = MemoryNetwork()
+    await memory.listen(1)
+    plain = await memory.connect("127.0.0.1", 1)
+    assert (ThrottledNetwork(memory, *limits).throttled(plain) is plain) == (limits == (None, None))
