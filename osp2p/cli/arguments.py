@@ -1,0 +1,152 @@
+"""How command lines are read: a parser for each command, options and words in any order, one sentence on a mistake."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import NoReturn
+
+from osp2p.cli.text import escape, parse_size
+
+#: Where the tracker is when nobody says so. Source: the 2007 programs.
+DEFAULT_TRACKER = "127.0.0.1:11111"
+
+#: The variable that names another one.
+TRACKER_VARIABLE = "OSP2P_TRACKER"
+
+
+class UsageError(Exception):
+    """The command line cannot be obeyed. Its text is one sentence for a person."""
+
+
+class OptionParser(argparse.ArgumentParser):
+    """A parser for one command.
+
+    Args:
+        prog: what the user typed to get here.
+        usage: what follows it.
+        description: what the command does.
+        examples: whole command lines, each with what it does.
+        notes: stands below the examples.
+    """
+
+    def __init__(
+        self, prog: str, usage: str, description: str, examples: Sequence[tuple[str, str]], notes: str = ""
+    ) -> None:
+        width = max((len(line) for line, _ in examples), default=0)
+        shown = "\n".join(f"  {line:<{width}}  {what}" for line, what in examples)
+        super().__init__(
+            prog=prog,
+            usage=f"{prog} {usage}".rstrip(),
+            description=description,
+            epilog=f"examples:\n{shown}" + (f"\n\n{notes}" if notes else ""),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            add_help=False,
+        )
+        self._words: tuple[str, str, int, int | None] | None = None
+        self.add_argument("-h", "--help", action="help", help="show this and end")
+
+    def add_words(self, dest: str, metavar: str, help: str, least: int, most: int | None = None) -> None:
+        """Take words that are no options.
+
+        Args:
+            dest: the attribute that gets the list.
+            least, most: how many; None: any number.
+        """
+        self._words = (dest, metavar, least, most)
+        self.add_argument(dest, metavar=metavar, nargs="*", help=help)
+
+    def read(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Read a command line without its command. Behind ``--`` everything is a word.
+
+        Raises:
+            UsageError: it cannot be obeyed.
+        """
+        end = argv.index("--") if "--" in argv else len(argv)
+        # argparse alone would take no words behind an option that follows a word, and its intermixed form loses "--".
+        arguments = self.parse_intermixed_args(list(argv[:end]))
+        rest = list(argv[end + 1 :])
+        if self._words is None:
+            if rest:
+                self.error(f"{escape(rest[0])} is one word too many")
+            return arguments
+        dest, metavar, least, most = self._words
+        words = [*getattr(arguments, dest), *rest]
+        if len(words) < least:
+            self.error(f"{metavar} is missing")
+        if most is not None and len(words) > most:
+            self.error(f"{escape(words[most])} is one word too many")
+        setattr(arguments, dest, words)
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise UsageError(f"{escape(message)}; see {self.prog} --help")
+
+
+def size(text: str) -> int:
+    """Read an option's size in bytes."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def port(text: str) -> int:
+    """Read an option's port; 0 stands for any free one."""
+    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{escape(text)!r} is no port: write a number from 0 (any free one) to 65535")
+
+
+def alias(text: str) -> bytes:
+    """Read an option's alias."""
+    if not text:
+        raise argparse.ArgumentTypeError("an alias has at least one byte")
+    return os.fsencode(text)
+
+
+def add_tracker_option(parser: OptionParser) -> None:
+    """Let the user name trackers."""
+    parser.add_argument(
+        "-t",
+        "--tracker",
+        metavar="HOST:PORT",
+        action="append",
+        default=[],
+        help=f"the tracker: HOST, PORT, HOST:PORT or [IPV6]:PORT, several times for several; "
+        f"default ${TRACKER_VARIABLE}, else {DEFAULT_TRACKER}",
+    )
+
+
+def add_common_options(parser: OptionParser, *, json: bool = True) -> None:
+    """Let the user choose how much is said, and in what form."""
+    if json:
+        parser.add_argument("--json", action="store_true", help="JSON lines on standard output, each with an `event`")
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="say more on standard error; -vv: still more"
+    )
+
+
+def chosen_trackers(arguments: argparse.Namespace) -> list[str]:
+    """The trackers that the user named with ``-t``, or in the environment, or the default.
+
+    Raises:
+        UsageError: what was named is no address.
+    """
+    from osp2p.errors import MalformedLine
+    from osp2p.peer.tracker_client import parse_tracker
+
+    named: list[str] = arguments.tracker
+    origin = "-t"
+    if not named:
+        named = [os.environ.get(TRACKER_VARIABLE) or DEFAULT_TRACKER]
+        origin = f"${TRACKER_VARIABLE}"
+    for text in named:
+        try:
+            parse_tracker(text)
+        except MalformedLine as error:
+            raise UsageError(f"{origin} {escape(text)}: {error}") from None
+    return named

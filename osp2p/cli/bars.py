@@ -1,0 +1,114 @@
+"""Progress of a fetch on a terminal: one bar for the whole and one for each of the files that are being fetched."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn, TextIO
+
+from tqdm import tqdm
+
+from osp2p.cli.progress import FileProgress, Progress
+from osp2p.cli.text import count_of, escape, shorten
+from osp2p.peer.events import Event, TransferDone, TransferFailed, TransferProgress
+
+#: Most files that have a bar at a time; the others wait for a place.
+MOST_BARS = 8
+
+#: How many characters of a name a bar shows.
+NAME_WIDTH = 28
+
+_FORMAT = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining}{postfix}"
+_FORMAT_WITHOUT_SIZE = "{desc}      {n_fmt} {rate_fmt} {elapsed}{postfix}"
+
+# A terminal has one user here: no lock between processes, and no thread that watches for stalled bars.
+tqdm.set_lock(threading.RLock())
+tqdm.monitor_interval = 0
+
+
+class Bars:
+    """Bars on a terminal.
+
+    Args:
+        progress: how far the files are; told of each event before `show`.
+        stream: the terminal.
+    """
+
+    def __init__(self, progress: Progress, stream: TextIO) -> None:
+        self._stream = stream
+        self._progress = progress
+        self._bars: dict[bytes, tqdm[NoReturn]] = {}
+        places = min(MOST_BARS, progress.files)
+        self._free = list(range(places))
+        self._total = self._open_bar("", places) if progress.files > 1 else None
+        self._show_total()
+
+    def _open_bar(self, name: str, position: int, initial: int = 0) -> tqdm[NoReturn]:
+        return tqdm(
+            desc=f"{shorten(name, NAME_WIDTH):<{NAME_WIDTH}}",
+            file=self._stream,
+            position=position,
+            initial=initial,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            mininterval=0.1,
+            bar_format=_FORMAT_WITHOUT_SIZE,
+            **_shape(self._stream),
+        )
+
+    def aside(self) -> AbstractContextManager[object]:
+        """While a line is written: the bars are out of its way."""
+        return tqdm.external_write_mode(file=self._stream)
+
+    def show(self, event: Event) -> None:
+        """Draw what an event has changed."""
+        if isinstance(event, TransferProgress):
+            self._show_file(event.name, self._progress.running[event.name])
+        elif isinstance(event, TransferDone | TransferFailed) and event.name in self._bars:
+            bar = self._bars.pop(event.name)
+            self._free.append(-bar.pos)
+            self._free.sort()
+            bar.close()
+        self._show_total()
+
+    def _show_file(self, name: bytes, file: FileProgress) -> None:
+        if name not in self._bars:
+            if not self._free:
+                return
+            self._bars[name] = self._open_bar(escape(name), self._free.pop(0), initial=file.resumed)
+        _move(self._bars[name], file.done, file.size, file.sources)
+
+    def _show_total(self) -> None:
+        if self._total is None:
+            return
+        progress = self._progress
+        if self._total.initial != progress.resumed:  # what was here before counts for no rate
+            self._total.initial = progress.resumed
+        self._total.set_description_str(f"{f'{progress.ended} of {progress.files} files':<{NAME_WIDTH}}", refresh=False)
+        _move(self._total, progress.done, progress.size, progress.sources)
+
+    def close(self) -> None:
+        """Wipe all bars away."""
+        for bar in self._bars.values():
+            bar.close()
+        if self._total is not None:
+            self._total.close()
+
+
+def _shape(stream: TextIO) -> dict[str, Any]:
+    """The terminal's size as tqdm wants it: followed where it is known. A pseudo-terminal often says 0 by 0."""
+    try:
+        columns, lines = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):  # no terminal
+        columns = lines = 0
+    return {"dynamic_ncols": True} if columns and lines else {"ncols": 80, "nrows": 24}
+
+
+def _move(bar: tqdm[NoReturn], done: int, size: int | None, sources: int) -> None:
+    """Move a bar, in either direction. A size that is exceeded was only claimed, and is not shown."""
+    bar.total = size if size is not None and size >= done else None
+    bar.bar_format = _FORMAT if bar.total else _FORMAT_WITHOUT_SIZE
+    bar.set_postfix_str(count_of(sources, "source"), refresh=False)
+    bar.update(done - bar.n)

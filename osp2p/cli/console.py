@@ -1,0 +1,174 @@
+"""Where lines go: data to standard output, all else to standard error, and nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, TextIO
+
+from osp2p.cli.text import escape, json_line
+from osp2p.errors import DiskFull, Osp2pError, StoreError
+
+#: The variable that asks for tracebacks.
+DEBUG_VARIABLE = "OSP2P_DEBUG"
+
+TRACEBACK_HINT = f"{DEBUG_VARIABLE}=1 shows where"
+
+
+def wants_tracebacks() -> bool:
+    """Whether the user asked to see where unexpected errors come from."""
+    return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+
+
+class Console:
+    """Two streams and the form in which a command speaks on them.
+
+    Every line is escaped here once more, so that no caller can forget it; escaping twice changes nothing.
+
+    Args:
+        name: begins each complaint: the command as the user typed it.
+        out: data.
+        err: all else.
+    """
+
+    def __init__(self, name: str, out: TextIO, err: TextIO) -> None:
+        self.name = name
+        self.out = out
+        self.err = err
+        self.json = False
+        #: Entered around each write; progress bars step aside in it.
+        self.aside: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    def begin(self, *, json: bool) -> None:
+        """Choose the form of data: lines, or records, one JSON object a line, always in UTF-8."""
+        self.json = json
+        if json and isinstance(self.out, io.TextIOWrapper):
+            self.out.reconfigure(encoding="utf-8")
+
+    @property
+    def shows_bars(self) -> bool:
+        """Whether progress may be drawn: standard error is a terminal that somebody looks at."""
+        return self.err.isatty() and not self.json
+
+    def say(self, *lines: str) -> None:
+        """Write lines of data.
+
+        Raises:
+            BrokenPipeError: nobody reads them any more.
+            StoreError: they cannot be written.
+        """
+        self._write(self.out, lines)
+
+    def records(self, records: Iterable[Mapping[str, object]]) -> None:
+        """Write records of data. Raises: as `say`."""
+        self._write(self.out, map(json_line, records))
+
+    def note(self, text: str) -> None:
+        """Write one line that is no data. Raises: as `say`."""
+        self._write(self.err, [text])
+
+    def complain(self, text: str) -> None:
+        """Write one line that says what went wrong. Raises: as `say`."""
+        self._write(self.err, [f"{self.name}: {text}"])
+
+    def _write(self, stream: TextIO, lines: Iterable[str]) -> None:
+        try:
+            with self.aside():
+                for line in lines:
+                    stream.write(escape(line) + "\n")
+                stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _store_error(error, "standard output" if stream is self.out else "standard error") from error
+
+
+def _store_error(error: OSError, where: str) -> StoreError:
+    """What a failed write becomes. The import is heavy, and only paid for here."""
+    from osp2p.net.errors import DISK_FULL, describe
+
+    kind = DiskFull if error.errno in DISK_FULL else StoreError
+    return kind(f"cannot write to {where}: {describe(error)}")
+
+
+def write_file_to_stdout(path: Path) -> None:
+    """Write a file's bytes to standard output, past Python's buffers: whoever is cancelled here leaves no lock behind.
+
+    Raises:
+        BrokenPipeError: nobody reads them any more.
+        StoreError: the file cannot be read, or standard output cannot be written.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(1 << 20):
+                rest = memoryview(block)
+                while rest:
+                    rest = rest[os.write(1, rest) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _store_error(error, "standard output") from error
+
+
+class _ConsoleHandler(logging.Handler):
+    """Log records as lines of the console, so that bars and escaping hold for them too."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            for line in self.format(record).splitlines():
+                self._console.note(line)
+        except (OSError, Osp2pError):
+            pass  # standard error is gone: there is nobody left to tell
+
+
+class _Formatter(logging.Formatter):
+    """Tracebacks only for those who ask for them."""
+
+    def __init__(self, verbose: int) -> None:
+        super().__init__("%(asctime)s %(name)s: %(message)s" if verbose else "%(message)s")
+        self._traceback = verbose > 0 or wants_tracebacks()
+
+    def formatException(self, ei: Any) -> str:
+        return super().formatException(ei) if self._traceback else f"{ei[0].__name__}: {ei[1]} ({TRACEBACK_HINT})"
+
+
+def set_up_logging(console: Console, verbose: int) -> None:
+    """Send what the package logs to the console: warnings, with -v information, with -vv everything.
+
+    Args:
+        verbose: how often -v was given.
+    """
+    handler = _ConsoleHandler(console)
+    handler.setFormatter(_Formatter(verbose))
+    logger = logging.getLogger("osp2p")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG))
+
+
+def standard_streams() -> tuple[TextIO, TextIO]:
+    """Standard output and error, made safe to write any text to; a closed one becomes the null device."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - likewise
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    return sys.stdout, sys.stderr
+
+
+def discard_stdout() -> None:
+    """Send what is still buffered for standard output nowhere, so that ending the process complains no more."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

@@ -1,0 +1,75 @@
+"""How a command that failed says so: one line for each thing that went wrong, and the exit code."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Sequence
+
+from osp2p.cli.arguments import UsageError
+from osp2p.cli.console import TRACEBACK_HINT, Console, discard_stdout, wants_tracebacks
+from osp2p.cli.exits import PIPE_CLOSED, UNEXPECTED, USAGE, exit_code_of_files
+from osp2p.errors import DiskFull, NobodyHasIt, Osp2pError, TargetLocked, TrackerUnreachable, Unverified
+
+#: What the user can do about an error, where its sentence does not say so already.
+HINTS: dict[type[Osp2pError], str] = {
+    TrackerUnreachable: "start one with `osp2p tracker`, or name another with -t HOST:PORT",
+    NobodyHasIt: "`osp2p ls` shows what there is",
+    DiskFull: "make room, or choose another disk",
+    TargetLocked: "wait for the other fetch, or choose another place with -o",
+    Unverified: "leave out --require-verified to take it unproved",
+}
+
+
+def report_failure(console: Console, error: BaseException) -> int:
+    """Say what ended a command.
+
+    A group stands for the errors in it: what nobody expects comes before what users cause.
+
+    Returns: the exit code.
+    """
+    causes = _causes(error)
+    if any(isinstance(cause, BrokenPipeError) for cause in causes):
+        discard_stdout()
+        return PIPE_CLOSED
+    try:
+        if wants_tracebacks():
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                console.note(line)
+        return _complain(console, causes)
+    except BrokenPipeError:
+        discard_stdout()
+        return PIPE_CLOSED
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    from osp2p.net.groups import leaves
+
+    return list(leaves(error))
+
+
+def _complain(console: Console, causes: Sequence[BaseException]) -> int:
+    ours = [cause for cause in causes if isinstance(cause, Osp2pError)]
+    usage = [cause for cause in causes if isinstance(cause, UsageError)]
+    if len(ours) + len(usage) < len(causes):
+        unexpected = [cause for cause in causes if not isinstance(cause, Osp2pError | UsageError)]
+        texts = dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in unexpected)
+        _say(console, [f"unexpected {text} ({TRACEBACK_HINT})" for text in texts])
+        return UNEXPECTED
+    if console.json and ours:
+        from osp2p.cli.records import error_fields
+
+        console.records({"event": "error", **error_fields(cause)} for cause in ours)
+    _say(console, map(_sentence, causes))
+    return USAGE if usage else exit_code_of_files(0, ours)
+
+
+def _sentence(cause: BaseException) -> str:
+    hint = HINTS.get(type(cause)) if isinstance(cause, Osp2pError) else None
+    return f"{cause}; {hint}" if hint else str(cause)
+
+
+def _say(console: Console, texts: Iterable[str]) -> None:
+    for text in dict.fromkeys(texts):
+        console.complain(text)

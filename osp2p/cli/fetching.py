@@ -1,0 +1,230 @@
+"""``get``: names to files, with whatever form of progress fits where its output goes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from argparse import Namespace
+from collections import deque
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import trio
+
+from osp2p.cli.arguments import UsageError, chosen_trackers
+from osp2p.cli.bars import Bars
+from osp2p.cli.console import Console, write_file_to_stdout
+from osp2p.cli.exits import exit_code_of_files
+from osp2p.cli.lines import event_line
+from osp2p.cli.progress import Progress
+from osp2p.cli.records import Record, event_record
+from osp2p.cli.reporting import open_shown_node
+from osp2p.cli.signals import Ending
+from osp2p.cli.targets import STDOUT, Plan, check_single, is_directory, plan_targets
+from osp2p.errors import NobodyHasIt
+from osp2p.limits import Limits
+from osp2p.peer.events import Event, Remark, TransferDone, TransferFailed, TransferProgress
+from osp2p.peer.node import Node, Wanted
+from osp2p.peer.transfer import GetOptions
+
+#: Seconds between two lines about the whole, where there are no bars.
+LINE_INTERVAL = 5.0
+
+#: Seconds for which others are served without a word after all is done.
+PATIENCE = 1.0
+
+
+class Display:
+    """Shows what happens: records, or lines with bars on a terminal and a line now and then elsewhere.
+
+    Args:
+        files: how many are fetched.
+        data_is_files: whether standard output takes the files themselves, so that nothing else may go there.
+    """
+
+    def __init__(self, console: Console, files: int, *, data_is_files: bool) -> None:
+        self._console = console
+        self._data_is_files = data_is_files
+        self._begun = self._last_line = trio.current_time()
+        self._bars: Bars | None = None
+        self.progress = Progress(files)
+        if console.shows_bars and files:
+            self._bars = Bars(self.progress, console.err)
+            console.aside = self._bars.aside
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        self.progress.apply(event)
+        if self._console.json:
+            self._console.records([event_record(event)])
+            return
+        if self._bars is not None:
+            self._bars.show(event)
+        if (line := event_line(event)) is not None:
+            if isinstance(event, TransferDone) and not self._data_is_files:
+                self._console.say(line)
+            else:
+                self._console.note(line)
+        elif isinstance(event, TransferProgress) and self._bars is None:
+            self._show_whole()
+
+    def _show_whole(self) -> None:
+        now = trio.current_time()
+        if now - self._last_line >= LINE_INTERVAL:
+            self._last_line = now
+            self._console.note(self.progress.describe(now - self._begun))
+
+    def close(self) -> None:
+        """Take the bars away."""
+        if self._bars is not None:
+            self._bars.close()
+            self._bars = None
+            self._console.aside = nullcontext
+
+    def summarise(self) -> int:
+        """Say how it went. Returns: the exit code."""
+        progress = self.progress
+        seconds = trio.current_time() - self._begun
+        code = exit_code_of_files(progress.arrived, progress.failures)
+        if self._console.json:
+            self._console.records([_end_record(progress, seconds, code)])
+        elif progress.files > 1:
+            self._console.note(progress.describe(seconds))
+        return code
+
+
+def _end_record(progress: Progress, seconds: float, code: int) -> Record:
+    """The last record of all."""
+    failed = len(progress.failures)
+    return {"event": "end", "arrived": progress.arrived, "failed": failed, "seconds": seconds, "exit": code}
+
+
+async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
+    """Fetch, then serve who is being served; with --seed serve on until a signal.
+
+    Returns: the exit code.
+
+    Raises:
+        UsageError, TrackerError, StoreError.
+
+    Cancellation: nothing incomplete is under a final name.
+    """
+    check_words(arguments.names, arguments.output)
+
+    def show(event: Event) -> None:
+        if console.json:
+            console.records([event_record(event)])
+        elif (line := event_line(event)) and (arguments.seed or arguments.verbose or isinstance(event, Remark)):
+            console.note(line)
+
+    async with open_shown_node(arguments, chosen_trackers(arguments), show) as (node, _):
+        ending.code = code = await _fetch_all(node, arguments, console)
+        if arguments.seed:
+            console.note("sharing what was fetched; Ctrl-C ends it")
+            await trio.sleep_forever()
+        with trio.move_on_after(PATIENCE) as scope:
+            await node.wait_unused()
+        if scope.cancelled_caught:
+            console.note("others still fetch from here; Ctrl-C ends it")
+            await node.wait_unused()
+        return code
+
+
+def check_words(names: Sequence[str], output: str | None) -> None:
+    """Refuse what can be refused before anything is asked.
+
+    Raises:
+        UsageError.
+    """
+    if not all(names):
+        raise UsageError("a name has at least one byte")
+    if output is not None and output != STDOUT and not is_directory(output):
+        check_single(len(names), output)
+
+
+async def _fetch_all(node: Node, arguments: Namespace, console: Console) -> int:
+    names, unmatched = await _expand(node, list(map(os.fsencode, arguments.names)))
+    options = GetOptions(
+        force=arguments.force,
+        require_verified=arguments.require_verified,
+        max_size=arguments.max_size,
+        seed=arguments.seed,
+        beneath=Path(arguments.output or ".") if is_directory(arguments.output) else None,
+    )
+    if arguments.output == STDOUT:
+        with tempfile.TemporaryDirectory(prefix="osp2p-") as directory:
+            targets = [(name, Path(directory, str(number))) for number, name in enumerate(names)]
+            return await _fetch_plan(node, Plan(targets), unmatched, options, console, to_stdout=True)
+    plan = plan_targets(names, arguments.output, Limits())
+    return await _fetch_plan(node, plan, unmatched, options, console, to_stdout=False)
+
+
+async def _expand(node: Node, patterns: list[bytes]) -> tuple[list[bytes], list[TransferFailed]]:
+    """Turn patterns into names, each once; those that match nothing are failures beside the others' success."""
+    names: dict[bytes, None] = {}
+    unmatched: list[TransferFailed] = []
+    for pattern in patterns:
+        try:
+            names.update(dict.fromkeys(await node.expand([pattern])))
+        except NobodyHasIt:
+            unmatched.append(TransferFailed(pattern, NobodyHasIt("no file has this name or matches it")))
+    return list(names), unmatched
+
+
+async def _fetch_plan(
+    node: Node,
+    plan: Plan,
+    unmatched: list[TransferFailed],
+    options: GetOptions,
+    console: Console,
+    *,
+    to_stdout: bool,
+) -> int:
+    failed = [*unmatched, *(TransferFailed(name, error) for name, error in plan.refused)]
+    display = Display(console, len(plan.targets) + len(failed), data_is_files=to_stdout)
+    try:
+        for failure in failed:
+            display.show(failure)
+        if plan.targets:
+            wanted = [Wanted(name, target) for name, target in plan.targets]
+            writer = StdoutWriter([name for name, _ in plan.targets])
+            async with node.open_get(wanted, options) as events:
+                async for event in events:
+                    if to_stdout:
+                        await writer.take(event)
+                    display.show(event)
+    finally:
+        display.close()
+    return display.summarise()
+
+
+class StdoutWriter:
+    """Writes files to standard output in the user's order, whatever order they arrive in, and removes them.
+
+    Args:
+        names: the files.
+    """
+
+    def __init__(self, names: Sequence[bytes]) -> None:
+        self._waiting = deque(names)
+        self._ended: dict[bytes, Path | None] = {}
+
+    async def take(self, event: Event) -> None:
+        """Take note of an event; write what can be written now.
+
+        Raises:
+            BrokenPipeError: nobody reads any more.
+            StoreError: standard output cannot be written.
+
+        Cancellation: a write that goes on is abandoned with its thread.
+        """
+        if isinstance(event, TransferDone):
+            self._ended[event.name] = event.path
+        elif isinstance(event, TransferFailed):
+            self._ended[event.name] = None
+        while self._waiting and self._waiting[0] in self._ended:
+            path = self._ended.pop(self._waiting.popleft())
+            if path is not None:
+                await trio.to_thread.run_sync(write_file_to_stdout, path, abandon_on_cancel=True)
+                path.unlink()

@@ -1,0 +1,133 @@
+"""What a node tells, as lines for people. `Console` escapes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from osp2p.cli.text import count_of, escape, format_rate, format_seconds, format_size
+from osp2p.peer.events import (
+    Event,
+    FileAdded,
+    FileRemoved,
+    Listening,
+    NotShared,
+    Registered,
+    Remark,
+    SourceFailed,
+    TrackerConnected,
+    TrackerLost,
+    TrackerSaid,
+    TransferDone,
+    TransferFailed,
+    TransferProgress,
+    TransferStarted,
+    Uploaded,
+    Withdrawn,
+)
+
+Kind = TypeVar("Kind", bound=Event)
+
+_WRITERS: dict[type[Event], Callable[..., str | None]] = {}
+
+
+def event_line(event: Event) -> str | None:
+    """Write an event as one line; None where a person needs none."""
+    return _WRITERS[type(event)](event)
+
+
+def _writes(kind: type[Kind]) -> Callable[[Callable[[Kind], str | None]], Callable[[Kind], str | None]]:
+    def enter(function: Callable[[Kind], str | None]) -> Callable[[Kind], str | None]:
+        _WRITERS[kind] = function
+        return function
+
+    return enter
+
+
+@_writes(Listening)
+def _listening(event: Listening) -> str:
+    return f"serving files on port {event.address.port}"
+
+
+@_writes(TrackerConnected)
+def _tracker_connected(event: TrackerConnected) -> str:
+    old = "" if event.hello else ", as in 2007"
+    return f"tracker {event.tracker} knows this peer as {escape(event.alias)} at {event.address}{old}"
+
+
+@_writes(TrackerLost)
+def _tracker_lost(event: TrackerLost) -> str:
+    return f"tracker {event.tracker} is lost: {event.reason}; next try in {format_seconds(event.retry_in)}"
+
+
+@_writes(TrackerSaid)
+def _tracker_said(event: TrackerSaid) -> str:
+    return f"tracker {event.tracker} says: {escape(event.text)}"
+
+
+@_writes(Registered)
+def _registered(event: Registered) -> str:
+    return f"{event.registered} of {event.total} registered at {event.tracker}"
+
+
+@_writes(Withdrawn)
+def _withdrawn(event: Withdrawn) -> str:
+    return f"{escape(event.name)}: not registered at {event.tracker}: {event.reason}"
+
+
+@_writes(FileAdded)
+def _file_added(event: FileAdded) -> str:
+    return f"{escape(event.name)}: {'changed' if event.changed else 'shared'}, {format_size(event.size)}"
+
+
+@_writes(FileRemoved)
+def _file_removed(event: FileRemoved) -> str:
+    return f"{escape(event.name)}: no longer shared"
+
+
+@_writes(NotShared)
+def _not_shared(event: NotShared) -> str:
+    return f"{escape(event.name)}: not shared: {event.reason}"
+
+
+@_writes(Uploaded)
+def _uploaded(event: Uploaded) -> str:
+    end = f", then {event.error}" if event.error else ""
+    return f"{escape(event.name)}: {format_size(event.sent)} sent to {event.remote}{end}"
+
+
+@_writes(TransferStarted)
+def _started(event: TransferStarted) -> None:
+    return None
+
+
+@_writes(TransferProgress)
+def _progress(event: TransferProgress) -> None:
+    return None
+
+
+@_writes(SourceFailed)
+def _source_failed(event: SourceFailed) -> str:
+    return f"{escape(event.name)}: {escape(event.alias)} at {event.address} was left: {event.reason}"
+
+
+@_writes(Remark)
+def _remark(event: Remark) -> str:
+    return f"{escape(event.name)}: {event.text}" if event.name else event.text
+
+
+@_writes(TransferDone)
+def _done(event: TransferDone) -> str:
+    proof = f"verified by {event.verified.upper()}" if event.verified else "unverified: no checksum known"
+    name = f"{escape(event.name)} -> {event.path}: {format_size(event.size)}"
+    if event.already:
+        return f"{name}, here already, {proof}"
+    givers = sum(source.fetched > 0 for source in event.sources)
+    rate = format_rate(event.size - event.resumed, event.seconds)
+    resumed = f", {format_size(event.resumed)} of it from before" if event.resumed else ""
+    return f"{name} from {count_of(givers, 'source')} at {rate}{resumed}, {proof}"
+
+
+@_writes(TransferFailed)
+def _failed(event: TransferFailed) -> str:
+    return f"{escape(event.name)}: {event.error}"

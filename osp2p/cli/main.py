@@ -1,0 +1,209 @@
+"""The front door of every command: which one is meant, how it ends, and with what exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from osp2p import __version__
+from osp2p.cli import parsers
+from osp2p.cli.arguments import OptionParser, UsageError
+from osp2p.cli.console import Console, set_up_logging, standard_streams
+from osp2p.cli.exits import DONE, INTERRUPTED, describe_codes
+from osp2p.cli.failures import report_failure
+from osp2p.cli.signals import Ending
+from osp2p.cli.text import escape
+
+Work = Callable[[Namespace, Console, Ending], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command.
+
+    Attributes:
+        parser: makes what reads its arguments.
+        work: does it, and returns the exit code. What it imports it imports late.
+        interrupted: the exit code where a signal ends it.
+    """
+
+    parser: Callable[[], OptionParser]
+    work: Work
+    interrupted: int = INTERRUPTED
+
+
+def _tracker(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.serving import run_tracker
+
+    return ending.run(partial(run_tracker, arguments, console))
+
+
+def _share(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.serving import share
+
+    return ending.run(partial(share, arguments, console))
+
+
+def _get(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.fetching import fetch
+
+    return ending.run(partial(fetch, arguments, console, ending))
+
+
+def _ls(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.looking import list_files
+
+    return ending.run(partial(list_files, arguments, console))
+
+
+def _who(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.looking import list_peers
+
+    return ending.run(partial(list_peers, arguments, console))
+
+
+def _checksum(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.looking import print_checksum
+
+    return ending.run(partial(print_checksum, arguments, console))
+
+
+def _md5(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.looking import print_md5
+
+    return print_md5(arguments, console)
+
+
+def _old_peer(arguments: Namespace, console: Console, ending: Ending) -> int:
+    if arguments.evil is not None:
+        from osp2p.cli.attacking import run_evil
+
+        return ending.run(partial(run_evil, arguments, console))
+    from osp2p.cli.serving import run_old_peer
+
+    return ending.run(partial(run_old_peer, arguments, console))
+
+
+COMMANDS: dict[str, Command] = {
+    "tracker": Command(parsers.tracker_parser, _tracker, DONE),
+    "share": Command(parsers.share_parser, _share, DONE),
+    "get": Command(parsers.get_parser, _get),
+    "ls": Command(parsers.ls_parser, _ls),
+    "who": Command(parsers.who_parser, _who),
+    "checksum": Command(parsers.checksum_parser, _checksum),
+    "md5": Command(parsers.md5_parser, _md5),
+}
+
+OLD_TRACKER = Command(parsers.old_tracker_parser, _tracker, DONE)
+OLD_PEER = Command(parsers.old_peer_parser, _old_peer, DONE)
+
+#: One line of help for each command, in the order in which a newcomer meets them.
+SUMMARIES = {
+    "tracker": "run a tracker, which knows who has which file",
+    "share": "share a directory",
+    "get": "fetch files, in parallel, verified",
+    "ls": "list the files that the tracker knows",
+    "who": "list the peers that are logged in",
+    "checksum": "print the checksum that the tracker knows of a file",
+    "md5": "print the checksum of a file on this machine",
+    "lab": "run a scenario: a tracker, sharers, attackers and fetchers, and what must come true",
+}
+
+_HELP = f"""usage: osp2p COMMAND [OPTION…]
+
+Share files with peers in lines of text; a tracker knows who has what.
+
+commands (each has its own --help, with examples):
+{{commands}}
+
+examples:
+  osp2p share photos --host         share a directory; prints what others must type
+  osp2p get -t 192.0.2.7 'photos/*' fetch what matches, all files at a time
+
+  -h, --help  show this and end
+  --version   show the version and end
+
+exit codes:
+{describe_codes()}"""
+
+
+def help_text() -> str:
+    """What ``osp2p --help`` prints."""
+    return _HELP.format(commands="\n".join(f"  {name:<9} {summary}" for name, summary in SUMMARIES.items()))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``osp2p``. Returns: the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    word = argv[0] if argv else ""
+    if word == "lab":
+        return _guarded("osp2p lab", INTERRUPTED, lambda *_: _lab(argv[1:]))
+    if word in COMMANDS:
+        return run_command(COMMANDS[word], f"osp2p {word}", argv[1:])
+    return _guarded("osp2p", INTERRUPTED, lambda console, _: _without_command(word, console))
+
+
+def main_old_tracker(argv: Sequence[str] | None = None) -> int:
+    """``tracker.py``, as in 2007. Returns: the exit code."""
+    return run_command(OLD_TRACKER, "tracker.py", sys.argv[1:] if argv is None else argv)
+
+
+def main_old_peer(argv: Sequence[str] | None = None) -> int:
+    """``peer.py``, as in 2007. Returns: the exit code."""
+    return run_command(OLD_PEER, "peer.py", sys.argv[1:] if argv is None else argv)
+
+
+def _without_command(word: str, console: Console) -> int:
+    if word in ("-h", "--help", "help"):
+        console.say(*help_text().splitlines())
+    elif word == "--version":
+        console.say(f"osp2p {__version__}")
+    else:
+        what = f"there is no command {escape(word)}" if word else "a command is missing"
+        raise UsageError(f"{what}: one of {', '.join(SUMMARIES)}; see osp2p --help")
+    return DONE
+
+
+def _lab(argv: Sequence[str]) -> int:
+    """Run the lab, which starts processes and therefore looks after signals itself."""
+    from osp2p.lab import main as lab
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return lab(argv)
+
+
+def run_command(command: Command, name: str, argv: Sequence[str]) -> int:
+    """Read the arguments of a command and do it. Returns: the exit code."""
+
+    def run(console: Console, ending: Ending) -> int:
+        arguments = command.parser().read(argv)
+        console.begin(json=arguments.json)
+        set_up_logging(console, arguments.verbose)
+        return command.work(arguments, console, ending)
+
+    return _guarded(name, command.interrupted, run)
+
+
+def _guarded(name: str, interrupted: int, run: Callable[[Console, Ending], int]) -> int:
+    """Run something so that a signal ends it well and nobody sees a traceback who has not asked for it.
+
+    Returns: the exit code.
+    """
+    ending = Ending(interrupted)
+    console = Console(name, *standard_streams())
+    try:
+        try:
+            code = run(console, ending)
+        except SystemExit as end:  # argparse has shown its help
+            code = end.code if isinstance(end.code, int) else DONE
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return interrupted
+    except (Exception, BaseExceptionGroup) as error:
+        return report_failure(console, error)

@@ -1,0 +1,220 @@
+"""Every option of every command, with its help: declarations, no work."""
+
+from __future__ import annotations
+
+from osp2p.cli.arguments import (
+    DEFAULT_TRACKER,
+    TRACKER_VARIABLE,
+    OptionParser,
+    add_common_options,
+    add_tracker_option,
+    alias,
+    port,
+    size,
+)
+from osp2p.cli.exits import describe_codes
+
+#: The port of a tracker. Source: the 2007 tracker.
+TRACKER_PORT = 11111
+
+_SIZES = "SIZE is a number of bytes, or 1.5MB, 2GB (powers of 10), 20MiB, 1GiB (powers of 2)."
+_EXIT_CODES = f"exit codes:\n{describe_codes()}"
+
+
+def _add_tracker_options(parser: OptionParser) -> None:
+    parser.add_argument(
+        "-p", "--port", type=port, default=TRACKER_PORT, metavar="PORT", help=f"where to listen; default {TRACKER_PORT}"
+    )
+    parser.add_argument("-l", "--local", action="store_true", help="list peers at loopback addresses (127.x) as such")
+    parser.add_argument("-x", "--own-host-only", action="store_true", help="list only peers on this tracker's own host")
+    parser.add_argument("-f", "--fakes", action="store_true", help="put 250 fake peers into every answer")
+    add_common_options(parser)
+
+
+def tracker_parser() -> OptionParser:
+    """``osp2p tracker``."""
+    parser = OptionParser(
+        "osp2p tracker",
+        "[--port PORT] [--local] [--own-host-only] [--fakes]",
+        "Run a tracker, which knows who has which file, until SIGINT or SIGTERM.",
+        [
+            ("osp2p tracker", f"listen on port {TRACKER_PORT}"),
+            ("osp2p tracker --port 5000 --local", "a tracker for experiments on one machine"),
+            (f"telnet 127.0.0.1 {TRACKER_PORT}", "talk to it: HELP lists the commands"),
+        ],
+    )
+    _add_tracker_options(parser)
+    return parser
+
+
+def old_tracker_parser() -> OptionParser:
+    """``python tracker.py``, as in 2007."""
+    parser = OptionParser(
+        "tracker.py",
+        "[-pPORT] [-l] [-x] [-f]",
+        "Run a tracker with the command line of 2007. The same as `osp2p tracker`.",
+        [
+            ("python tracker.py", f"listen on port {TRACKER_PORT}"),
+            ("python tracker.py -p5000 -l", "a tracker for experiments on one machine"),
+        ],
+    )
+    _add_tracker_options(parser)
+    return parser
+
+
+def share_parser() -> OptionParser:
+    """``osp2p share``."""
+    parser = OptionParser(
+        "osp2p share",
+        "DIR [-t HOST:PORT | --host] [--port PORT] [--alias NAME]",
+        "Share a directory with its sub-directories, live, until SIGINT or SIGTERM. Never shared: dotfiles, partial\n"
+        "downloads, *~, anything that is no regular file, and what a symbolic link reaches outside DIR.",
+        [
+            ("osp2p share photos -t 192.0.2.7", "share it with whoever uses that tracker"),
+            ("osp2p share photos --host", "run the tracker, too, and print what others must type"),
+        ],
+    )
+    parser.add_words("directory", "DIR", "the directory", 1, 1)
+    add_tracker_option(parser)
+    parser.add_argument("--host", action="store_true", help="run the tracker in this process, too")
+    parser.add_argument(
+        "--tracker-port",
+        type=port,
+        default=TRACKER_PORT,
+        metavar="PORT",
+        help=f"with --host: where the tracker listens; default {TRACKER_PORT}",
+    )
+    _add_peer_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def _add_peer_options(parser: OptionParser) -> None:
+    parser.add_argument(
+        "--port", type=port, metavar="PORT", help="where to serve files; default the first free one from 11112 on"
+    )
+    parser.add_argument(
+        "--alias", type=alias, metavar="NAME", help="how others see this peer; default the user's name and a number"
+    )
+
+
+def get_parser() -> OptionParser:
+    """``osp2p get``."""
+    parser = OptionParser(
+        "osp2p get",
+        "NAME… [-t HOST:PORT] [-o DIR|FILE|-] [--force] [--require-verified] [--max-size SIZE] [--seed] [--json]",
+        "Fetch files, all at a time and each from whoever serves it, and verify them. A NAME is taken literally; if\n"
+        "no file has it and it holds *, ? or [, it is a pattern (** stands for any sub-directories). A file that is\n"
+        "here already is not fetched again; one with other content stays, and what arrives becomes NAME~1~.",
+        [
+            ("osp2p get cat.jpg -t 192.0.2.7", "fetch one file to this directory"),
+            ("osp2p get 'photos/*' -o album/", "fetch all that matches to album/photos/"),
+            ("osp2p get notes.txt -o -", "print it, once it is verified"),
+        ],
+        f"{_SIZES}\n\n{_EXIT_CODES}",
+    )
+    parser.add_words("names", "NAME", "a file's name as `osp2p ls` shows it, or a pattern in quotes", 1)
+    add_tracker_option(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="WHERE",
+        help="a directory (it exists, or WHERE ends in /), or a file, or - for standard output; default this directory",
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that are here with other content")
+    parser.add_argument("--require-verified", action="store_true", help="fail where no checksum is known")
+    parser.add_argument(
+        "--max-size", type=size, metavar="SIZE", help="refuse larger files; default what the disk holds"
+    )
+    parser.add_argument("--seed", action="store_true", help="share what was fetched, until SIGINT or SIGTERM")
+    _add_peer_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def ls_parser() -> OptionParser:
+    """``osp2p ls``."""
+    parser = OptionParser(
+        "osp2p ls",
+        "[PATTERN…] [-l] [-t HOST:PORT] [--json]",
+        "List the files that the tracker knows.",
+        [
+            ("osp2p ls", "every name, one a line"),
+            ("osp2p ls -l 'photos/*'", "sizes, too, of what matches"),
+        ],
+    )
+    parser.add_words("patterns", "PATTERN", "a name or a pattern in quotes; default all", 0)
+    parser.add_argument("-l", "--long", action="store_true", help="show sizes, where the tracker knows them")
+    add_tracker_option(parser)
+    add_common_options(parser)
+    return parser
+
+
+def who_parser() -> OptionParser:
+    """``osp2p who``."""
+    parser = OptionParser(
+        "osp2p who",
+        "[-t HOST:PORT] [--json]",
+        "List the peers that are logged in: address and alias.",
+        [("osp2p who -t 192.0.2.7", "who is there")],
+    )
+    add_tracker_option(parser)
+    add_common_options(parser)
+    return parser
+
+
+def checksum_parser() -> OptionParser:
+    """``osp2p checksum``."""
+    parser = OptionParser(
+        "osp2p checksum",
+        "NAME [-t HOST:PORT] [--json]",
+        "Print the checksum (MD5, 22 characters) that the tracker knows of a file.",
+        [("osp2p checksum cat.jpg", "what the tracker says; `osp2p md5 cat.jpg` tells of a file here")],
+    )
+    parser.add_words("name", "NAME", "a file's name as `osp2p ls` shows it", 1, 1)
+    add_tracker_option(parser)
+    add_common_options(parser)
+    return parser
+
+
+def md5_parser() -> OptionParser:
+    """``osp2p md5``."""
+    parser = OptionParser(
+        "osp2p md5",
+        "FILE [--json]",
+        "Print the checksum (MD5, 22 characters) of a file on this machine.",
+        [("osp2p md5 cat.jpg", "compare it with what `osp2p checksum cat.jpg` prints")],
+    )
+    parser.add_words("file", "FILE", "a file on this machine", 1, 1)
+    add_common_options(parser)
+    return parser
+
+
+def old_peer_parser() -> OptionParser:
+    """``python peer.py``, as in 2007."""
+    parser = OptionParser(
+        "peer.py",
+        "[-tIP:PORT|-tPORT|-tIP] [-dDIR] [-b[MODE]] [FILE…]",
+        "Be a peer with the command line of 2007: register DIR, fetch each FILE in turn into it, as FILE or FILE~1~,\n"
+        "then serve until killed.",
+        [
+            ("python peer.py -t192.0.2.7:11111 -dphotos", "share photos"),
+            ("python peer.py -t5000 -dphotos cat.jpg dog.jpg", "fetch two files, too, from a tracker on this machine"),
+            ("python peer.py -t5000 -b", "attack whoever fetches, to test them"),
+        ],
+        f"Default tracker: ${TRACKER_VARIABLE}, else {DEFAULT_TRACKER}.",
+    )
+    parser.add_words("files", "FILE", "a file to fetch", 0)
+    add_tracker_option(parser)
+    parser.add_argument("-d", "--directory", metavar="DIR", default=".", help="what to share, and where to fetch to")
+    parser.add_argument(
+        "-b", "--evil", metavar="MODE", nargs="?", const="", help="be an evil peer, of one family of attacks or of all"
+    )
+    _add_peer_options(parser)
+    add_common_options(parser)
+    return parser
+
+
+def lab_parser() -> OptionParser:
+    """``osp2p lab``: the lab reads its own options."""
+    return OptionParser("osp2p lab", "NAME", "Run a scenario.", [])

@@ -1,0 +1,213 @@
+"""``tracker``, ``share`` and the peer of 2007: what runs until a signal ends it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+from argparse import Namespace
+from pathlib import Path
+
+import trio
+
+from osp2p.cli.arguments import UsageError, chosen_trackers
+from osp2p.cli.console import Console
+from osp2p.cli.exits import DONE
+from osp2p.cli.lines import event_line
+from osp2p.cli.records import event_record
+from osp2p.cli.reporting import open_shown_node
+from osp2p.cli.text import count_of, escape
+from osp2p.content.name import local_path
+from osp2p.errors import Osp2pError
+from osp2p.limits import Limits
+from osp2p.net import TcpNetwork
+from osp2p.net.groups import one_error
+from osp2p.peer.events import Event, FileAdded, FileRemoved, NotShared, Report, TransferFailed
+from osp2p.peer.node import Node
+from osp2p.peer.transfer import GetOptions
+from osp2p.tracker import TrackerOptions, serve_tracker
+from osp2p.wire.address import Address
+
+#: Most lines about files that are left out of a directory at first; -v shows all.
+MOST_LEFT_OUT = 10
+
+
+async def run_tracker(arguments: Namespace, console: Console) -> int:
+    """Run a tracker until cancelled.
+
+    Raises:
+        ListenFailed: its port is taken.
+    """
+    options = TrackerOptions(local=arguments.local, own_host_only=arguments.own_host_only, fakes=arguments.fakes)
+    with one_error():
+        async with trio.open_nursery() as nursery:
+            address = await _start_tracker(nursery, arguments.port, options)
+            if console.json:
+                console.records([{"event": "listening", "address": str(address), "port": address.port}])
+            console.note(f"tracker listens on port {address.port}: {', '.join(own_addresses(address.port))}")
+    return DONE
+
+
+async def _start_tracker(nursery: trio.Nursery, port: int, options: TrackerOptions) -> Address:
+    """Run a tracker in a nursery. Returns: where it listens for IPv4."""
+
+    async def serve(task_status: trio.TaskStatus[list[Address]]) -> None:
+        await serve_tracker(
+            network=TcpNetwork(),
+            port=port,
+            options=options,
+            limits=Limits(),
+            rng=random.Random(),
+            task_status=task_status,
+        )
+
+    addresses: list[Address] = await nursery.start(serve)
+    return addresses[0]
+
+
+def own_addresses(port: int) -> list[str]:
+    """What others may type behind ``-t`` for a port of this machine, the likeliest first."""
+    hosts = TcpNetwork().local_addresses()
+    outside = [host for host in hosts if not Address(host, port).is_loopback]
+    return [str(Address(host, port)) for host in outside or hosts]
+
+
+class SharingDisplay:
+    """Shows what happens to what is shared: at first how many files there are, then every change.
+
+    Args:
+        verbose: whether each file is shown at first, too.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool) -> None:
+        self._console = console
+        self._verbose = verbose
+        self._ready = False
+        self._left_out = 0
+        #: What is shared now.
+        self.names: set[bytes] = set()
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, FileAdded):
+            self.names.add(event.name)
+        elif isinstance(event, FileRemoved):
+            self.names.discard(event.name)
+        if self._console.json:
+            self._console.records([event_record(event)])
+        elif (line := event_line(event)) is not None and self._is_news(event):
+            self._console.note(line)
+
+    def _is_news(self, event: Event) -> bool:
+        if self._ready or self._verbose:
+            return True
+        if isinstance(event, NotShared):
+            self._left_out += 1
+            return self._left_out <= MOST_LEFT_OUT
+        return not isinstance(event, FileAdded | FileRemoved)
+
+    def become_ready(self, directory: str, files: int) -> None:
+        """Say that the directory is shared; from now on every change is news."""
+        self._ready = True
+        if self._console.json:
+            return
+        if self._left_out > MOST_LEFT_OUT:
+            self._console.note(f"and {self._left_out - MOST_LEFT_OUT} more that are not shared (-v shows them)")
+        self._console.note(f"sharing {count_of(files, 'file')} of {escape(directory)}; Ctrl-C ends it")
+
+
+async def share(arguments: Namespace, console: Console) -> int:
+    """Share a directory until cancelled.
+
+    Raises:
+        UsageError: no directory.
+        StoreError, ListenFailed, TrackerError.
+    """
+    directory = arguments.directory[0]
+    check_directory(directory)
+    if not arguments.host:
+        return await _share(arguments, console, chosen_trackers(arguments), None)
+    if arguments.tracker:
+        raise UsageError("--host runs a tracker of its own: leave out -t")
+    with one_error():
+        async with trio.open_nursery() as nursery:
+            address = await _start_tracker(nursery, arguments.tracker_port, TrackerOptions())
+            await _share(arguments, console, [f"127.0.0.1:{address.port}"], address.port)
+    return DONE
+
+
+def check_directory(directory: str) -> None:
+    """Refuse what is no directory.
+
+    Raises:
+        UsageError.
+    """
+    if not Path(directory).is_dir():
+        raise UsageError(f"there is no directory {escape(directory)}")
+
+
+async def _share(arguments: Namespace, console: Console, trackers: list[str], hosted: int | None) -> int:
+    """Share until cancelled.
+
+    Args:
+        hosted: the port of a tracker in this process.
+    """
+    display = SharingDisplay(console, verbose=arguments.verbose > 0)
+    async with open_shown_node(arguments, trackers, display.show) as (node, _):
+        directory = arguments.directory[0]
+        files = await node.share(Path(directory))
+        display.become_ready(directory, files)
+        if hosted is not None:
+            _invite(console, display.names, hosted)
+        await trio.sleep_forever()
+    return DONE
+
+
+def _invite(console: Console, names: set[bytes], port: int) -> None:
+    """Say what others must type."""
+    addresses = own_addresses(port)
+    command = f"osp2p get -t {addresses[0]} {_pattern(names)}"
+    if console.json:
+        console.records([{"event": "hosting", "addresses": addresses, "command": command}])
+        return
+    alone = Address(addresses[0].rpartition(":")[0], port).is_loopback
+    where = "on this machine (it has no address that others can reach)" if alone else "on another machine"
+    console.note(f"to fetch, type {where}:")
+    console.say(command)
+    if len(addresses) > 1:
+        console.note(f"other addresses of this tracker: {', '.join(addresses[1:])}")
+
+
+def _pattern(names: set[bytes]) -> str:
+    """What fetches all of some files: the only one's name, or a pattern."""
+    if len(names) == 1:
+        (name,) = names
+        text = os.fsdecode(name)
+        return f"{'-- ' if text.startswith('-') else ''}{shlex.quote(text)}"
+    return "'**'" if any(b"/" in name for name in names) else "'*'"
+
+
+async def run_old_peer(arguments: Namespace, console: Console) -> int:
+    """Register a directory, fetch files in turn into it, then serve until cancelled, as in 2007.
+
+    A file that cannot be fetched is said so, and the next one is tried.
+
+    Raises:
+        UsageError, StoreError, ListenFailed, TrackerError.
+    """
+    check_directory(arguments.directory)
+    display = SharingDisplay(console, verbose=arguments.verbose > 0)
+    async with open_shown_node(arguments, chosen_trackers(arguments), display.show) as (node, report):
+        files = await node.share(Path(arguments.directory))
+        display.become_ready(arguments.directory, files)
+        for name in map(os.fsencode, arguments.files):
+            await _fetch_in_turn(node, name, Path(arguments.directory), report)
+        await trio.sleep_forever()
+    return DONE
+
+
+async def _fetch_in_turn(node: Node, name: bytes, directory: Path, report: Report) -> None:
+    try:
+        report(await node.get(name, local_path(directory, name, Limits()), GetOptions(beneath=directory), report))
+    except Osp2pError as error:
+        report(TransferFailed(name, error))
