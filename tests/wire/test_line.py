@@ -103,6 +103,7 @@ def test_nothing_comes_after_an_overlong_line() -> None:
     for _ in range(3):
         with pytest.raises(LineTooLong):
             buffer.next_line()
+        assert buffer.overlong
     assert buffer.feed_lines(b"good\n") == []
 
 
@@ -131,6 +132,14 @@ def test_raw_bytes_and_lines_share_one_stream(stream: bytes, takes: list[int]) -
     out += buffer.take(rest)
     assert out == stream
     assert len(buffer) == 0
+
+
+def test_a_new_buffer_is_empty_and_sound() -> None:
+    buffer = LineBuffer(LIMIT)
+    assert len(buffer) == 0
+    assert buffer.next_line() is None
+    assert buffer.take(10) == b""
+    assert not buffer.overlong
 
 
 def test_what_is_given_out_is_let_go() -> None:
