@@ -84,7 +84,8 @@ class Node:
         self._nursery = nursery
         self._network = network
         self._throttled = ThrottledNetwork(network, limit_up, limit_down)
-        self._tracker_addresses = list(trackers)
+        #: Host and port of each tracker.
+        self.tracker_addresses = tuple(trackers)
         self._trackers = Trackers(network, trackers, limits)
         self._port = port
         self._limits = limits
@@ -112,7 +113,7 @@ class Node:
                 self._listener = await self._listen()
                 self._report(Listening(self._listener.address))
                 self._nursery.start_soon(serve_connections, self._listener, self._serve_one, self._limits)
-                for host, port in self._tracker_addresses:
+                for host, port in self.tracker_addresses:
                     announcer = Announcer(
                         self._network, host, port, self._alias, self._listener.address.port, self._limits, self._report
                     )

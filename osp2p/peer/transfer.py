@@ -14,7 +14,7 @@ import trio
 from osp2p.content.chunk_store import open_chunks, read_partial
 from osp2p.content.digest import same_content
 from osp2p.content.store import Target, open_target
-from osp2p.errors import ConnectFailed, NobodyHasIt, Stalled, Unverified
+from osp2p.errors import ConnectFailed, NobodyHasIt, Osp2pError, Stalled, Unverified
 from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.peer.base_fetch import BaseFetch
@@ -138,10 +138,22 @@ class Transfer:
                 return await self._fetch_base(target)
             try:
                 return await self._fetch_chunks(target, Content(self._name, facts.size, facts.b3), speakers)
-            except (NobodyHasIt, ConnectFailed, Stalled):
-                if facts.md5 is None or len(speakers) == len(facts.holders):
-                    raise
-            return await self._fetch_base(target)  # those who speak only the base protocol may still have it
+            except (NobodyHasIt, ConnectFailed, Stalled) as error:
+                return await self._try_otherwise(target, error)
+
+    async def _try_otherwise(self, target: Target, error: Osp2pError) -> TransferDone:
+        """Go on where no holder gives the content that the trackers named.
+
+        The name may stand for another content by now; else those who speak only the base protocol may have it.
+        """
+        before, self._facts = self._facts, await self._around.facts()
+        speakers = holders_of_content(self._facts)
+        b3, size = self._facts.b3, self._facts.size
+        if b3 is not None and size is not None and b3 != before.b3 and speakers:
+            return await self._fetch_chunks(target, Content(self._name, size, b3), speakers)
+        if self._facts.md5 is None or len(speakers) == len(self._facts.holders):
+            raise error
+        return await self._fetch_base(target)
 
     async def _fetch_base(self, target: Target) -> TransferDone:
         fetch = BaseFetch(
