@@ -64,6 +64,7 @@ def reference(stream: bytes) -> Outcome:
 @example(b"good\n" + b"x" * (LIMIT + 1) + b"\nlost\n", [3])
 @example(b"x" * LIMIT + b"\n", [])
 @example(b"x" * (LIMIT + 1), [])
+@example(b"x" * LIMIT + b"\n" + b"x" * (LIMIT + 1) + b"\n", [])
 @example(b"\n\n\r\n", [1])
 def test_any_chunking_gives_what_the_grammar_says(stream: bytes, places: list[int]) -> None:
     chunks = cut(stream, places)
