@@ -102,5 +102,8 @@ class Network(Protocol):
     def local_addresses(self) -> list[str]:
         """This machine's numeric IPv4 addresses, the one that other machines most likely reach first, loopback last."""
 
+    async def resolve(self, host: str) -> list[str]:
+        """A host's numeric addresses, at most one of each family, IPv4 first; empty if there is no such host."""
+
     def local_ipv6_addresses(self) -> list[str]:
         """Its numeric IPv6 addresses likewise; empty if it has none."""

@@ -225,5 +225,9 @@ class MemoryNetwork:
     def local_addresses(self) -> list[str]:
         return [self.address]
 
+    async def resolve(self, host: str) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return [self.address] if host == "localhost" else [host]
+
     def local_ipv6_addresses(self) -> list[str]:
         return [self.ipv6_address] if self.ipv6_address else []

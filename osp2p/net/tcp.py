@@ -258,6 +258,14 @@ class TcpNetwork:
             raise ListenFailed(f"cannot listen on {Address(host, port)}: {reason}") from error
         return TcpListener(sock)
 
+    async def resolve(self, host: str) -> list[str]:
+        try:
+            found = await trio.socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, ValueError):  # ValueError: what no host's name can be, such as a..b
+            return []
+        by_family = {family: str(name[0]) for family, _, _, _, name in reversed(found)}
+        return [by_family[family] for family in (socket.AF_INET, socket.AF_INET6) if family in by_family]
+
     def local_addresses(self) -> list[str]:
         return ipv4_addresses()
 

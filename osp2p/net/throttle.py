@@ -139,6 +139,9 @@ class ThrottledNetwork:
     async def listen(self, port: int, host: str = "0.0.0.0") -> Listener:
         return await self._network.listen(port, host)
 
+    async def resolve(self, host: str) -> list[str]:
+        return await self._network.resolve(host)
+
     def local_addresses(self) -> list[str]:
         return self._network.local_addresses()
 

@@ -222,10 +222,12 @@ def own_address(client: TrackerClient, network: Network, port: int) -> Address:
     Over loopback, a tracker that speaks OSP2P/2 and does not keep 127.x (``FEATURE local``) is given this machine's
     own address, so that a tracker and a sharer on one machine serve the others.
     """
-    host = client.local.host
-    if client.features is not None and client.local.is_loopback and b"local" not in client.features:
-        host = next((other for other in network.local_addresses() if not other.startswith("127.")), host)
-    return Address(host, port)
+    here = Address(client.local.host, port)
+    if client.features is None or b"local" in client.features or not here.is_loopback:
+        return here
+    hosts = network.local_ipv6_addresses() if here.is_ipv6 else network.local_addresses()
+    outside = (Address(host, port) for host in hosts)
+    return next((address for address in outside if not address.is_loopback), here)
 
 
 def write_addr(alias: bytes, address: Address) -> bytes:

@@ -92,7 +92,7 @@ class Node:
         self._rng = rng
         self._report = report
         self._starting = trio.Lock()
-        self._listener: Listener | None = None
+        self._listeners: list[Listener] = []
         self._alias = alias
         self._sharing = Sharing(cache, limits, report, without)
         self._server = UploadServer(self._sharing, limits, report)
@@ -109,24 +109,40 @@ class Node:
             TrackerError: no tracker took us. The node goes on trying; call again to ask again.
         """
         async with self._starting:
-            if self._listener is None:
-                self._listener = await self._listen()
-                self._report(Listening(self._listener.address))
-                self._nursery.start_soon(serve_connections, self._listener, self._serve_one, self._limits)
+            if not self._listeners:
+                self._listeners = await self._listen()
+                self._report(Listening(self._listeners[0].address))
+                for listener in self._listeners:
+                    self._nursery.start_soon(serve_connections, listener, self._serve_one, self._limits)
                 for host, port in self.tracker_addresses:
-                    announcer = Announcer(
-                        self._network, host, port, self._alias, self._listener.address.port, self._limits, self._report
-                    )
-                    self._sharing.tell(announcer)
-                    self._nursery.start_soon(announcer.run)
+                    await self._announce(host, port)
             await self._sharing.wait_for_a_tracker()
-            return self._listener.address
+            return self._listeners[0].address
+
+    async def _announce(self, host: str, port: int) -> None:
+        """Tell a tracker of this node: over IPv4, and over IPv6 too where its name has both.
+
+        Base clients see only those who registered over IPv4, and a peer without IPv4 sees only the others. What is
+        said of the second family would say everything twice, so nobody hears it.
+        """
+        own_port = self._listeners[0].address.port
+        for number, numeric in enumerate(await self._network.resolve(host) or [host]):
+            report = ignore if number else self._report
+            announcer = Announcer(self._network, numeric, port, self._alias, own_port, self._limits, report)
+            self._sharing.tell(announcer, essential=number == 0)
+            self._nursery.start_soon(announcer.run)
 
     async def _serve_one(self, connection: Connection) -> None:
         await self._server.serve(self._throttled.throttled(connection))
 
-    async def _listen(self) -> Listener:
-        """Open the port that was asked for, or the first free one."""
+    async def _listen(self) -> list[Listener]:
+        """Open the port that was asked for, or the first free one; the same for IPv6, where there is IPv6."""
+        listeners = [await self._listen_ipv4()]
+        with contextlib.suppress(ListenFailed):
+            listeners.append(await self._network.listen(listeners[0].address.port, "::"))
+        return listeners
+
+    async def _listen_ipv4(self) -> Listener:
         if self._port is not None:
             return await self._network.listen(self._port)
         for port in range(FIRST_PORT, FIRST_PORT + PORTS_TRIED - 1):
@@ -362,8 +378,8 @@ class Node:
     def close(self) -> None:
         """Close every connection and the port; waits for nothing."""
         self._trackers.close()
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
 
 def _pages(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:

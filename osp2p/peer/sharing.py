@@ -46,6 +46,7 @@ class Sharing:
         self._made: dict[bytes, tuple[SharedFile, Offer]] = {}
         self._sorted: list[bytes] | None = None
         self._announcers: list[Announcer] = []
+        self._essential: list[Announcer] = []
 
     # --- the shelf ---
 
@@ -190,9 +191,15 @@ class Sharing:
 
     # --- who is told ---
 
-    def tell(self, announcer: Announcer) -> None:
-        """Tell one more tracker of everything."""
+    def tell(self, announcer: Announcer, *, essential: bool = True) -> None:
+        """Tell one more tracker of everything.
+
+        Args:
+            essential: whether what is shared is not shared before this tracker has answered.
+        """
         self._announcers.append(announcer)
+        if essential:
+            self._essential.append(announcer)
         for library in reversed(self._libraries):
             announcer.offer((name, announce(file)) for name, file in library.files.items())
         announcer.offer(
@@ -212,17 +219,17 @@ class Sharing:
             TrackerError: none of them took us.
         """
         failures: list[TrackerError] = []
-        for announcer in self._announcers:
+        for announcer in self._essential:
             try:
                 await announcer.wait_first_round()
             except TrackerError as error:
                 failures.append(error)
-        if failures and len(failures) == len(self._announcers):
+        if failures and len(failures) == len(self._essential):
             raise failures[0]
 
     async def wait_settled(self) -> None:
         """Wait until a tracker has answered for everything that is shared now."""
-        if not self._announcers:
+        if not self._essential:
             return
         async with trio.open_nursery() as nursery:
 
@@ -230,7 +237,7 @@ class Sharing:
                 await announcer.wait_settled()
                 nursery.cancel_scope.cancel()
 
-            for announcer in self._announcers:
+            for announcer in self._essential:
                 nursery.start_soon(wait, announcer)
 
 

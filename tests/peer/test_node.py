@@ -16,6 +16,7 @@ import trio.testing
 from osp2p.errors import (
     ChecksumMismatch,
     ConnectFailed,
+    ListenFailed,
     NobodyHasIt,
     TargetLocked,
     TrackerUnreachable,
@@ -419,3 +420,37 @@ async def test_the_checksum_is_the_files(node_of: OpenNode, tmp_path: Path) -> N
         digest = await registered_with_digests(getter, b"empty")
     assert digest == bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e")
     assert parse_md5(write_md5(digest)) == digest
+
+
+async def test_a_sharer_is_known_over_both_families(tmp_path: Path, nursery: trio.Nursery) -> None:
+    class BothFamilies(TcpNetwork):
+        """Where localhost has both families, which is not so on every machine."""
+
+        async def resolve(self, host: str) -> list[str]:
+            return ["127.0.0.1", "::1"]
+
+    try:
+        (await TcpNetwork().listen(0, "::1")).close()
+    except ListenFailed:
+        pytest.skip("this machine has no IPv6")
+
+    async def run(task_status: trio.TaskStatus[object]) -> None:
+        await serve_tracker(
+            network=TcpNetwork(),
+            port=0,
+            options=TrackerOptions(local=True),
+            limits=Limits(),
+            rng=random.Random(1),
+            task_status=task_status,
+        )
+
+    addresses = await nursery.start(run)
+    source = fill(tmp_path / "source", {"a": b"both"})
+    tracker = f"localhost:{addresses[0].port}"
+    network = BothFamilies()
+    async with open_node(trackers=[tracker], cache=tmp_path / "c1", network=network) as sharer:
+        await sharer.share(source)
+        async with open_node(trackers=[tracker], cache=tmp_path / "c2") as getter:
+            with trio.fail_after(10):
+                while {peer.address.host for peer in await getter.list_peers()} != {"127.0.0.1", "::1"}:
+                    await trio.testing.wait_all_tasks_blocked(0.01)
