@@ -98,7 +98,7 @@ def port(text: str) -> int:
     """Read an option's port; 0 stands for any free one."""
     if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{escape(text)!r} is no port: write a number from 0 (any free one) to 65535")
+    raise argparse.ArgumentTypeError(f"'{escape(text)}' is no port: write a number from 0 (any free one) to 65535")
 
 
 def alias(text: str) -> bytes:

@@ -33,10 +33,12 @@ class Bars:
     Args:
         progress: how far the files are; told of each event before `show`.
         stream: the terminal.
+        interval: seconds between two looks of one bar, at least.
     """
 
-    def __init__(self, progress: Progress, stream: TextIO) -> None:
+    def __init__(self, progress: Progress, stream: TextIO, interval: float = 0.1) -> None:
         self._stream = stream
+        self._interval = interval
         self._progress = progress
         self._bars: dict[bytes, tqdm[NoReturn]] = {}
         places = min(MOST_BARS, progress.files)
@@ -53,7 +55,8 @@ class Bars:
             unit="B",
             unit_scale=True,
             leave=False,
-            mininterval=0.1,
+            mininterval=self._interval,
+            miniters=1,  # tqdm's own guess would freeze a bar that has become slow
             bar_format=_FORMAT_WITHOUT_SIZE,
             **_shape(self._stream),
         )

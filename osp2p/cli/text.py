@@ -85,10 +85,10 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     factor = _UNITS.get(found[2].lower()) if found else None
     if found is None or factor is None:
-        raise ValueError(f"{escape(text)!r} is no size: write bytes (500), or 1.5MB, 2GB, 20MiB")
+        raise ValueError(f"'{escape(text)}' is no size: write bytes (500), or 1.5MB, 2GB, 20MiB")
     size = Decimal(found[1]) * factor
     if size > LARGEST_SIZE:
-        raise ValueError(f"{escape(text)!r} is larger than any file")
+        raise ValueError(f"'{escape(text)}' is larger than any file")
     return int(size)
 
 

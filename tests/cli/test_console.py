@@ -1,0 +1,166 @@
+"""Where lines go, and what may be in them."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osp2p.cli.console import Console, set_up_logging
+from osp2p.errors import DiskFull, StoreError
+
+
+def make_console() -> tuple[Console, io.StringIO, io.StringIO]:
+    out, err = io.StringIO(), io.StringIO()
+    return Console("osp2p get", out, err), out, err
+
+
+@given(st.text())
+def test_a_call_writes_one_line_that_controls_nothing(text: str) -> None:
+    console, out, err = make_console()
+    console.say(text)
+    console.note(text)
+    console.complain(text)
+    for written, lines in ((out.getvalue(), 1), (err.getvalue(), 2)):
+        assert written.count("\n") == lines
+        assert written.replace("\n", "").isprintable()
+
+
+def test_data_and_remarks_go_apart() -> None:
+    console, out, err = make_console()
+    console.say("a", "b")
+    console.records([{"event": "x"}])
+    console.note("c")
+    console.complain("d")
+    assert out.getvalue() == 'a\nb\n{"event": "x"}\n'
+    assert err.getvalue() == "c\nosp2p get: d\n"
+
+
+def test_bars_step_aside_for_each_line() -> None:
+    console, out, _ = make_console()
+    moments: list[str] = []
+
+    @contextmanager
+    def aside() -> Iterator[None]:
+        moments.append(out.getvalue())
+        yield
+        moments.append(out.getvalue())
+
+    console.aside = aside
+    console.say("a")
+    assert moments == ["", "a\n"]
+
+
+class _Failing(io.StringIO):
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self._error = error
+
+    def flush(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(OSError(28, "x"), DiskFull), (OSError(5, "x"), StoreError), (BrokenPipeError(), BrokenPipeError)],
+)
+def test_output_that_cannot_be_written(error: OSError, expected: type[Exception]) -> None:
+    console = Console("x", _Failing(error), io.StringIO())
+    with pytest.raises(expected) as caught:
+        console.say("a")
+    if expected is not BrokenPipeError:
+        assert "cannot write to standard output" in str(caught.value)
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("osp2p")
+    before = (logger.handlers[:], logger.propagate, logger.level)
+    yield logger
+    logger.handlers[:], logger.propagate = before[0], before[1]
+    logger.setLevel(before[2])
+
+
+def raise_key_error() -> None:
+    raise KeyError("\x1b[31m")
+
+
+def _fault(logger: logging.Logger) -> None:
+    try:
+        raise_key_error()
+    except KeyError:
+        logger.exception("a fault")
+
+
+def test_log_lines_are_escaped_and_show_no_traceback(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OSP2P_DEBUG", raising=False)
+    console, out, err = make_console()
+    set_up_logging(console, 0)
+    logging.getLogger("osp2p.net").info("not shown")
+    logging.getLogger("osp2p.net").warning("a \x1b[31m\u202e name")
+    _fault(logger)
+    lines = err.getvalue().splitlines()
+    assert lines[0] == r"a \x1b[31m\u202e name"
+    assert "Traceback" not in err.getvalue()
+    assert "OSP2P_DEBUG=1" in lines[2]
+    assert out.getvalue() == ""
+
+
+def test_tracebacks_for_those_who_ask(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSP2P_DEBUG", "1")
+    console, _, err = make_console()
+    set_up_logging(console, 2)
+    logger.debug("shown")
+    _fault(logger)
+    assert "shown" in err.getvalue()
+    assert "Traceback" in err.getvalue()
+    assert "\x1b" not in err.getvalue()
+
+
+def test_logging_to_a_closed_pipe_is_no_error(logger: logging.Logger) -> None:
+    set_up_logging(Console("x", io.StringIO(), _Failing(BrokenPipeError())), 0)
+    logger.warning("nobody hears")
+
+
+def _run(script: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+
+
+SETUP = """
+import sys
+from osp2p.cli.console import Console, standard_streams
+console = Console("x", *standard_streams())
+"""
+
+
+def test_any_name_can_be_written_whatever_the_locale() -> None:
+    script = (
+        SETUP + 'console.say("b\\u00e4r \\u65e5\\udcff"); console.begin(json=True); console.records([{"n": "\\u65e5"}])'
+    )
+    result = _run(script, PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
+    text, record = result.stdout.splitlines()
+    assert result.stderr == b""
+    assert text == b"b\xe4r \\u65e5\\xff"
+    assert json.loads(record.decode("utf-8")) == {"n": "日"}
+
+
+def test_closed_streams_are_no_error(tmp_path: Path) -> None:
+    script = SETUP + 'console.say("a"); console.note("b")'
+    shell = f"exec {sys.executable} -c '{script}' >&- 2>&-"
+    assert subprocess.run(["bash", "-c", shell], cwd=tmp_path, timeout=30, check=False).returncode == 0

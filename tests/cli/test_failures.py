@@ -1,0 +1,69 @@
+"""How commands say that they failed."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from osp2p.cli.arguments import UsageError
+from osp2p.cli.console import Console
+from osp2p.cli.failures import HINTS, report_failure
+from osp2p.errors import NobodyHasIt, Stalled, TrackerRefused, TrackerUnreachable
+
+
+def report(error: BaseException, *, json: bool = False) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    console = Console("osp2p get", out, err)
+    console.begin(json=json)
+    code = report_failure(console, error)
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _no_debug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OSP2P_DEBUG", raising=False)
+
+
+def test_one_error_is_one_line_and_its_code() -> None:
+    error = TrackerRefused(300, "tracker x refused \x1b LIST")
+    assert report(error) == (4, "", "osp2p get: tracker x refused \\x1b LIST\n")
+
+
+def test_hints_say_what_to_do() -> None:
+    code, _, err = report(TrackerUnreachable("no tracker answers at x"))
+    assert (code, err) == (4, f"osp2p get: no tracker answers at x; {HINTS[TrackerUnreachable]}\n")
+
+
+def test_a_group_of_errors_is_taken_apart() -> None:
+    error = ExceptionGroup("g", [Stalled("a"), ExceptionGroup("h", [Stalled("b"), Stalled("a")])])
+    assert report(error) == (5, "", "osp2p get: a\nosp2p get: b\n")
+    assert report(ExceptionGroup("g", [Stalled("a"), NobodyHasIt("b")]))[0] == 7
+
+
+def test_usage_that_only_shows_in_the_work() -> None:
+    error = ExceptionGroup("g", [UsageError("-o x is one file")])
+    assert report(error, json=True) == (2, "", "osp2p get: -o x is one file\n")
+
+
+def test_the_unexpected_is_one_line_too() -> None:
+    for error in (KeyError("x"), ExceptionGroup("g", [Stalled("a"), KeyError("x")])):
+        code, out, err = report(error)
+        assert (code, out) == (1, "")
+        assert err == "osp2p get: unexpected KeyError: 'x' (OSP2P_DEBUG=1 shows where)\n"
+
+
+def test_tracebacks_for_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSP2P_DEBUG", "1")
+    code, _, err = report(ExceptionGroup("g", [Stalled("a")]))
+    assert code == 5
+    assert "Traceback" in err or "ExceptionGroup" in err
+    assert err.endswith("osp2p get: a\n")
+
+
+def test_errors_are_records_too() -> None:
+    code, out, err = report(NobodyHasIt("nobody"), json=True)
+    assert code == 3
+    assert json.loads(out) == {"event": "error", "error": "NobodyHasIt", "message": "nobody", "exit": 3}
+    assert err.startswith("osp2p get: nobody")

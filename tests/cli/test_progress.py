@@ -1,0 +1,135 @@
+"""The summary of a fetch, and the bars that show it."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osp2p.cli.bars import MOST_BARS, Bars
+from osp2p.cli.progress import Progress
+from osp2p.errors import NobodyHasIt
+from osp2p.peer.events import Event, TransferDone, TransferFailed, TransferProgress, TransferStarted
+
+NAMES = [b"a", b"b", b"c"]
+
+
+def done(name: bytes, size: int, *, resumed: int = 0, already: bool = False) -> TransferDone:
+    return TransferDone(name, Path("x"), size, size - resumed, resumed, "md5", 1.0, already)
+
+
+def failed(name: bytes) -> TransferFailed:
+    return TransferFailed(name, NobodyHasIt("nobody has it"))
+
+
+def follow(progress: Progress, *events: Event) -> Progress:
+    for event in events:
+        progress.apply(event)
+    return progress
+
+
+def counts(progress: Progress) -> tuple[int, int | None, int]:
+    return progress.done, progress.size, progress.ended
+
+
+def test_bytes_and_files_are_counted() -> None:
+    progress = follow(Progress(3), TransferStarted(b"a", 100, 1), TransferProgress(b"a", 40, 100, 2, 10))
+    assert counts(progress) == (40, None, 0)
+    assert (progress.resumed, progress.sources) == (10, 2)
+    follow(progress, TransferStarted(b"b", 50, 1), TransferStarted(b"c", None, 1))
+    assert counts(progress) == (40, None, 0)
+    follow(progress, TransferProgress(b"c", 5, 20, 1))
+    assert counts(progress) == (45, 170, 0)
+    follow(progress, done(b"a", 100, resumed=10), failed(b"b"))
+    assert counts(progress) == (105, 120, 2)
+    follow(progress, done(b"c", 20))
+    assert counts(progress) == (120, 120, 3)
+    assert (progress.arrived, len(progress.failures)) == (2, 1)
+    assert progress.describe(2.0) == "2 of 3 files, 1 failed, 120 B, 55 B/s"
+
+
+def test_a_file_that_was_here_already_or_begins_anew() -> None:
+    progress = follow(Progress(1), TransferProgress(b"a", 80, 100, 1), TransferProgress(b"a", 10, 100, 1))
+    assert progress.done == 10
+    assert progress.describe(1.0) == "0 of 1 file, 10 B of 100 B, 10 B/s"
+    assert follow(Progress(1), done(b"a", 7, already=True)).done == 7
+
+
+def any_event() -> st.SearchStrategy[Event]:
+    name = st.sampled_from(NAMES)
+    size = st.one_of(st.none(), st.integers(0, 1000))
+    number = st.integers(0, 1000)
+    return st.one_of(
+        st.builds(TransferStarted, name, size, number),
+        st.builds(TransferProgress, name, number, size, st.integers(0, 9), number),
+        st.builds(done, name, number),
+        st.builds(failed, name),
+    )
+
+
+@given(st.lists(any_event()))
+def test_whatever_happens_the_sums_agree(events: list[Event]) -> None:
+    progress = Progress(len(NAMES))
+    arrived = 0
+    for event in events:
+        progress.apply(event)
+        arrived += event.size if isinstance(event, TransferDone) else 0
+    assert progress.done == arrived + sum(file.done for file in progress.running.values())
+    assert progress.sources == sum(file.sources for file in progress.running.values())
+    assert progress.describe(1.0).isprintable()
+
+
+def draw(files: int, events: list[Event]) -> str:
+    """What bars write while these events happen."""
+    terminal = io.StringIO()
+    progress = Progress(files)
+    bars = Bars(progress, terminal, interval=0)
+    for event in events:
+        progress.apply(event)
+        bars.show(event)
+    bars.close()
+    return terminal.getvalue()
+
+
+def test_one_file_has_one_bar_with_size_rate_and_sources() -> None:
+    drawn = draw(1, [TransferStarted(b"cat.jpg", 10**6, 2), TransferProgress(b"cat.jpg", 500_000, 10**6, 2)])
+    assert re.search(r"cat\.jpg +50% \|.*\| 500k/1\.00M .*B/s.*, 2 sources", drawn)
+    assert "\n" not in drawn
+
+
+def test_several_files_have_a_bar_for_the_whole() -> None:
+    events: list[Event] = [TransferStarted(name, 1000, 1) for name in NAMES]
+    events += [TransferProgress(b"a", 300, 1000, 1), TransferProgress(b"b", 300, 1000, 1), done(b"a", 1000)]
+    drawn = draw(3, events)
+    assert re.search(r"0 of 3 files +20% .*600/3\.00k.*, 2 sources", drawn)
+    assert re.search(r"1 of 3 files +43% .*1\.30k/3\.00k.*, 1 source", drawn)
+
+
+def test_the_number_of_bars_is_bounded_and_places_are_used_again() -> None:
+    names = [b"file%d" % number for number in range(50)]
+    events: list[Event] = [TransferProgress(name, 5, 10, 1) for name in names]
+    drawn = draw(50, events)
+    assert len(set(re.findall(r"file\d+", drawn))) == MOST_BARS
+    events += [done(name, 10) for name in names[:MOST_BARS]] + [TransferProgress(names[-1], 6, 10, 1)]
+    assert "file49" in draw(50, events)
+
+
+def test_a_size_that_was_only_claimed_and_is_exceeded_is_not_shown() -> None:
+    drawn = draw(1, [TransferProgress(b"a", 200, 100, 1)])
+    assert "200 " in drawn
+    assert "%" not in drawn
+
+
+def test_names_in_bars_are_harmless_and_short() -> None:
+    drawn = draw(1, [TransferProgress(b"\x1b[31m\x9b" + b"x" * 500, 5, 10, 1)])
+    assert "\x1b[31m" not in drawn
+    assert r"\x1b[31m" in drawn
+    assert "x" * 50 not in drawn
+
+
+@given(st.lists(any_event()))
+def test_bars_follow_whatever_happens(events: list[Event]) -> None:
+    assert "\x1b[3" not in draw(len(NAMES), events)
