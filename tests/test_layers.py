@@ -51,12 +51,10 @@ PURE = (
 )
 
 #: What no module that decides imports.
-WORLD = frozenset(
-    {"trio", "socket", "ssl", "select", "subprocess", "threading", "time", "random", "secrets", "sqlite3"}
-)
+WORLD = frozenset({"trio", "socket", "ssl", "select", "subprocess", "threading", "time", "secrets", "sqlite3"})
 
-#: Reaching the disk, which only the function `os.fsencode` and its like do not.
-HARMLESS_OS = frozenset({"fsencode", "fsdecode"})
+#: What it may use of two modules that hold more than the world: names as text, and the type of a parameter `rng`.
+HARMLESS = {"os": frozenset({"fsencode", "fsdecode"}), "random": frozenset({"Random"})}
 
 #: Rooms that speak to people.
 PRINTING = frozenset({"cli", "lab"})

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -193,6 +194,7 @@ async def _fetch_plan(
                 async for event in events:
                     if to_stdout:
                         await writer.take(event)
+                        event = _at_stdout(event)
                     display.show(event)
     finally:
         display.close()
@@ -228,3 +230,8 @@ class StdoutWriter:
             if path is not None:
                 await trio.to_thread.run_sync(write_file_to_stdout, path, abandon_on_cancel=True)
                 path.unlink()
+
+
+def _at_stdout(event: Event) -> Event:
+    """The event as the user may see it: the file went where it was wanted, by way of one that is gone."""
+    return replace(event, path=Path(STDOUT)) if isinstance(event, TransferDone) else event
