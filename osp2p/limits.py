@@ -95,6 +95,12 @@ class Limits:
     max_base_list: int = 10_000
     """Most files in one answer to LIST without HELLO; the text gives the honest total."""
 
+    max_answer_bytes: int = 1 * MIB
+    """Most bytes of one answer to LIST or WHO after HELLO, and to LIST without: a page ends there."""
+
+    max_blocked_input: int = 64 * KIB
+    """Most bytes that a client may send while its BLOCKNOTIFY waits."""
+
     max_block_queue: int = 100
     """Most registrations that wait for a peer in BLOCKNOTIFY; the oldest are forgotten."""
 
@@ -141,6 +147,9 @@ class Limits:
 
     max_lingering_bytes: int = 64 * KIB
     """How much of a finished connection is read on."""
+
+    farewell_timeout: float = 0.5 * SECONDS
+    """How long a client that is let go may take to hear why."""
 
     max_shared_files: int = 1_000_000
     """Most files of a shared directory. A name that is beyond is said to be left out."""
@@ -230,6 +239,9 @@ class Limits:
     served_grace: float = 1 * SECONDS
     """How long after its last request a downloader counts as still being served."""
 
+    max_oversized: int = 4
+    """How many holders may send more than is allowed, or than the disk takes, before that is the file's fault."""
+
     request_time: float = 0.05 * SECONDS
     """How much of a holder's time one request for chunks takes, at its measured rate."""
 
@@ -240,10 +252,24 @@ class Limits:
     """How many requests for chunks are on their way to one holder at a time."""
 
     end_game_after: float = 1 * SECONDS
-    """How long a holder may owe a chunk before another is asked for it too."""
+    """How long a holder may be silent before others are asked for what it owes. One that is merely slow loses what
+    another without work would bring much sooner."""
+
+    seed_spared: float = 1 * SECONDS
+    """As long as partial holders will have given what they hold within this time, a seed is not asked for it."""
 
     idle_recheck: float = 0.05 * SECONDS
-    """Least time after which a holder without work is looked at again."""
+    """How soon a holder without work is looked at again, as long as it has something that is missing here."""
+
+    idle_holder: float = 3 * SECONDS
+    """How long a holder that has nothing to give keeps its place while others wait for one."""
+
+    watch_pause: float = 0.1 * SECONDS
+    """Pause between an answer to a held STAT and the next one: news of that time come together."""
+
+    thread_batch: int = 1 * MIB
+    """Bytes of one request for chunks from which on they are proved and written in a worker thread, a batch of so many
+    at a time. Beside the thread the next bytes are received, which gives half as much again as one after the other."""
 
     max_chunk_sources: int = 32
     """Most OSP2P/2 holders of one file that are connected to at a time."""

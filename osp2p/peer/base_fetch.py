@@ -1,10 +1,14 @@
-"""Fetching one file in the base protocol: whole copies from one holder or several, the first that is proved wins."""
+"""Fetching one file in the base protocol: whole copies from one holder or several, the first that is proved wins.
+
+The base protocol tells neither length nor error. A copy ends where the holder closes; or where its MD5 is the
+tracker's, or its size the announced one, and nothing follows; or, where neither is known, after some silence.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import trio
@@ -14,6 +18,7 @@ from osp2p.errors import (
     ChecksumMismatch,
     ConnectFailed,
     ConnectionLost,
+    DiskFull,
     MalformedLine,
     NetworkError,
     NobodyHasIt,
@@ -23,18 +28,37 @@ from osp2p.errors import (
     StoreError,
     TimedOut,
     TooLarge,
+    TrackerError,
     TransferError,
 )
-from osp2p.limits import MIB, Limits
+from osp2p.limits import KIB, MIB, Limits
 from osp2p.net import Connection, Network
 from osp2p.net.errors import deadline
+from osp2p.net.groups import one_error
 from osp2p.peer.events import Report, Source, SourceFailed, TransferProgress
-from osp2p.peer.picker import Race
+from osp2p.peer.picker import Race, Runner
 from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry, parse_number
 from osp2p.wire.request import write_request
 
+#: How much is read at a time: little until a read fills it, since many holders are asked that give nothing.
+_FIRST_BUFFER_BYTES = 64 * KIB
 _BUFFER_BYTES = MIB
+
+#: Where the holders of a file failed in different ways: which error stands for all, the first that occurs. A holder
+#: that stopped might have given the file, so that it is a mismatch only where nobody stopped; who refuses or cannot
+#: be reached says nothing.
+_WEIGHT: tuple[tuple[type[Osp2pError], type[Osp2pError]], ...] = (
+    (DiskFull, DiskFull),
+    (Stalled, Stalled),
+    (TimedOut, Stalled),
+    (ConnectionLost, Stalled),
+    (ChecksumMismatch, ChecksumMismatch),
+    (TooLarge, TooLarge),
+    (SourceRefused, NobodyHasIt),
+    (ConnectFailed, ConnectFailed),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +76,83 @@ class Copy:
     verified: bool
 
 
-#: Which error stands for all, where the holders of a file failed in different ways: the first that occurs.
-_WEIGHT: tuple[type[Osp2pError], ...] = (
-    ChecksumMismatch,
-    TooLarge,
-    Stalled,
-    StoreError,
-    TimedOut,
-    ConnectionLost,
-    SourceRefused,
-    ConnectFailed,
-)
+class _Body:
+    """What one holder has sent so far.
+
+    Args:
+        new_part: makes the file that takes the bytes: not before there is one, because most of many holders give none.
+        md5: what the whole should have; None if nobody knows.
+        claimed_size: how many bytes the tracker says it has; None if it does not.
+    """
+
+    def __init__(self, new_part: Callable[[], Part], md5: bytes | None, claimed_size: int | None) -> None:
+        self._new_part = new_part
+        self._wanted = md5
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._claimed_size = claimed_size
+        self.part: Part | None = None
+        self.size = 0
+
+    @property
+    def proved(self) -> bool:
+        """Whether this is the file that the tracker means."""
+        return self._md5.digest() == self._wanted
+
+    def take(self, data: memoryview) -> None:
+        """Take further bytes.
+
+        Raises:
+            ChecksumMismatch: more than the tracker announced.
+            TooLarge, DiskFull, StoreError.
+        """
+        size = self.size + len(data)
+        if self._claimed_size is not None and size > self._claimed_size:
+            raise ChecksumMismatch(f"sent more than the announced {self._claimed_size} bytes")
+        if self.part is None:
+            self.part = self._new_part()
+        self.part.write_at(self.size, data)
+        self._md5.update(data)
+        self.size = size
+
+    def looks_whole(self, silence: float, limits: Limits) -> bool:
+        """Whether a holder that is silent, and does not close, has given all of the file."""
+        if self._wanted is not None:
+            return self.proved
+        return self.size > 0 and (self.size == self._claimed_size or silence >= limits.silence_is_end)
+
+    def finish(self) -> Copy:
+        """Make a copy of it, now that it has ended.
+
+        Raises:
+            SourceRefused: an empty answer that is not known to be an empty file.
+            ConnectionLost: shorter than announced.
+            ChecksumMismatch: it is not what the tracker means.
+            StoreError.
+        """
+        proved = self.proved
+        if self.size == 0 and not proved:
+            raise SourceRefused("does not serve it")
+        if self._claimed_size is not None and self.size < self._claimed_size and not proved:
+            raise ConnectionLost(f"sent {self.size} of the announced {self._claimed_size} bytes")
+        if self._wanted is not None and not proved:
+            raise ChecksumMismatch(f"sent {self.size} bytes with another checksum")
+        if self.part is None:
+            self.part = self._new_part()
+        return Copy(self.part, self.size, verified=proved)
+
+    def discard(self) -> None:
+        """Throw the bytes away."""
+        if self.part is not None:
+            self.part.discard()
 
 
 class BaseFetch:
     """One file, from the holders that a tracker names.
 
     Args:
-        facts: holders, and the MD5 if the tracker knows it.
+        facts: holders, and the MD5 and size if the tracker knows them.
         new_part: makes a temporary file for one copy.
-        refresh: asks the trackers again.
+        refresh: asks the trackers again; a TrackerError of it only means that they name nobody else.
         report: takes `SourceFailed` and `TransferProgress`.
     """
 
@@ -89,20 +170,23 @@ class BaseFetch:
     ) -> None:
         self._name = name
         self._md5 = facts.md5
+        self._claimed_size = facts.size
         self._network = network
         self._limits = limits
         self._new_part = new_part
         self._refresh = refresh
         self._report = report
-        self._race = Race(limits, rng)
-        self._race.add(facts.holders)
+        self._race = Race(limits, rng, endless=facts.size is None)
+        self._race.add(_whole(facts.holders))
+        self._scopes: dict[Runner, trio.CancelScope] = {}
         self._changed = trio.Event()
         self._failures: list[Osp2pError] = []
+        self._oversized = 0
         self._copy: Copy | None = None
-        self._fatal: StoreError | None = None
-        self._next_report = 0.0
+        self._fatal: StoreError | TooLarge | None = None
+        self._next_report = float("-inf")
         #: What each holder gave, by address: for the result.
-        self.sources: dict[tuple[str, int], Source] = {}
+        self.sources: dict[Address, Source] = {}
 
     @property
     def fetched(self) -> int:
@@ -115,138 +199,166 @@ class BaseFetch:
         Returns: the copy that won; all others are discarded.
 
         Raises:
-            NobodyHasIt, ChecksumMismatch, Stalled, TooLarge, SourceRefused, NetworkError: no holder gave the file.
-            StoreError: the disk.
+            NobodyHasIt, ChecksumMismatch, Stalled, TooLarge, ConnectFailed: no holder gave the file.
+            DiskFull, StoreError: the disk.
 
         Cancellation: every temporary file is discarded.
         """
+        try:
+            with one_error():
+                await self._run_race()
+        except BaseException:
+            if self._copy is not None:
+                self._copy.part.discard()
+            raise
+        if self._copy is None:
+            raise self._fatal or self._verdict()
+        return self._copy
+
+    async def _run_race(self) -> None:
+        """Ask holders as the race says until one gives the file, the disk fails, or nobody is left."""
         give_up_at = float("inf")
         async with trio.open_nursery() as nursery:
             while self._copy is None and self._fatal is None:
                 self._changed = trio.Event()
-                while (entry := self._race.start(trio.current_time())) is not None:
-                    nursery.start_soon(self._try, entry)
+                while (runner := self._race.start(trio.current_time())) is not None:
+                    self._scopes[runner] = trio.CancelScope()
+                    nursery.start_soon(self._try, runner)
+                self._cancel_dropped()
                 if self._race.exhausted:
-                    give_up_at = min(give_up_at, trio.current_time() + self._limits.retry_window)
-                    if trio.current_time() >= give_up_at or not await self._find_more():
+                    now = trio.current_time()
+                    give_up_at = min(give_up_at, now + self._limits.retry_window)
+                    if now >= give_up_at or not await self._find_more():
                         break
                     continue
                 with trio.move_on_at(self._race.wake_at(trio.current_time())):
                     await self._changed.wait()
             nursery.cancel_scope.cancel()
-        if self._fatal is not None:
-            raise self._fatal
-        if self._copy is None:
-            raise self._verdict()
-        return self._copy
 
     async def _find_more(self) -> bool:
         """Ask the trackers again, if that may help. Returns: whether there is anybody to ask."""
         if not any(isinstance(failure, NetworkError | Stalled | SourceRefused) for failure in self._failures):
             return False
         await trio.sleep(self._limits.retry_pause)
-        return self._race.add((await self._refresh()).holders) > 0
+        try:
+            facts = await self._refresh()
+        except TrackerError:
+            return False
+        return self._race.add(_whole(facts.holders)) > 0
 
     def _verdict(self) -> Osp2pError:
         """The error that stands for all that went wrong."""
-        failures = sorted(self._failures, key=lambda failure: _rank(failure))
-        if not failures:
-            return NobodyHasIt("nobody has it")
-        worst = failures[0]
         tried = f"{len(self.sources)} holder{'s' if len(self.sources) != 1 else ''} tried"
-        if isinstance(worst, TimedOut | ConnectionLost):
-            return Stalled(f"{tried}; the last word: {worst}")
-        if isinstance(worst, SourceRefused):
-            return NobodyHasIt(f"{tried}, none of them serves it")
-        kind = type(worst) if isinstance(worst, TransferError | ConnectFailed) else TransferError
-        return kind(f"{tried}; the last word: {worst}")
+        for kind, verdict in _WEIGHT:
+            last = next((failure for failure in reversed(self._failures) if isinstance(failure, kind)), None)
+            if last is not None:
+                return verdict(f"{tried}; the last word: {last}")
+        return NobodyHasIt("nobody has it")
 
-    async def _try(self, entry: PeerEntry) -> None:
+    async def _try(self, runner: Runner) -> None:
         """Ask one holder; note what came of it."""
+        entry = runner.entry
         error: Osp2pError | None = None
-        part = self._new_part()
+        body = _Body(self._new_part, self._md5, _claimed_size(self._claimed_size, entry))
         try:
-            copy = await self._fetch_copy(entry, part)
-            if self._copy is None:
-                self._copy = copy
+            with self._scopes[runner]:
+                copy = await self._fetch_copy(runner, body)
+                self._copy = self._copy or copy
+        except (DiskFull, TooLarge) as failure:
+            error = failure
+            self._oversized += 1
+            if self._oversized >= self._limits.max_oversized:
+                self._fatal = failure
         except StoreError as failure:
             self._fatal = failure
         except (NetworkError, TransferError) as failure:
             error = failure
         finally:
-            if self._copy is None or self._copy.part is not part:
-                part.discard()
+            del self._scopes[runner]
+            if self._copy is None or self._copy.part is not body.part:
+                body.discard()
         if error is not None:
             self._failures.append(error)
             self._count(entry, 0, str(error))
             self._report(SourceFailed(self._name, entry.alias, entry.address, str(error)))
-        self._race.ended(entry, again=isinstance(error, ConnectionLost | SourceRefused))
+        self._race.ended(runner, again=isinstance(error, ConnectionLost | SourceRefused))
         self._changed.set()
 
-    async def _fetch_copy(self, entry: PeerEntry, part: Part) -> Copy:
+    async def _fetch_copy(self, runner: Runner, body: _Body) -> Copy:
         """Fetch one whole copy and prove it, where there is something to prove it with.
 
         Raises:
             NetworkError, SourceRefused, Stalled, TooLarge, ChecksumMismatch, StoreError.
         """
+        entry = runner.entry
         self._count(entry, 0)
-        with deadline(trio.current_time() + self._limits.connect_timeout, str(entry.address)):
-            connection = await self._network.connect(entry.address.host, entry.address.port)
+        connection = await self._connect(entry.address)
         try:
             with deadline(trio.current_time() + self._limits.send_timeout, str(entry.address)):
                 await connection.send(write_request(b"GET", self._name, b"OSP2P"))
-            md5 = hashlib.md5(usedforsecurity=False)
-            size = await self._receive_body(connection, entry, part, md5)
+            await self._receive_body(connection, runner, body)
+        except ConnectionLost:
+            # A reset without a byte is what a close becomes where our request was not read. A reset behind all the
+            # bytes takes nothing from a proved file.
+            if body.size and not body.proved:
+                raise
         finally:
             connection.close()
-        if self._md5 is not None and md5.digest() != self._md5:
-            if size == 0:
-                raise SourceRefused("does not serve it")
-            raise ChecksumMismatch(f"sent {size} bytes with another checksum")
-        if self._md5 is None and size == 0:
-            raise SourceRefused("does not serve it")
-        claimed_size = _claimed_size(entry)
-        if self._md5 is None and claimed_size is not None and claimed_size != size:
-            raise ConnectionLost(f"{entry.address}: sent {size} of {claimed_size} bytes")
-        return Copy(part, size, verified=self._md5 is not None)
+        return body.finish()
 
-    async def _receive_body(self, connection: Connection, entry: PeerEntry, part: Part, md5: hashlib._Hash) -> int:
-        """Read until the file is whole, as far as one can tell. Returns: its bytes."""
+    async def _connect(self, address: Address) -> Connection:
+        """Connect to a holder.
+
+        Raises:
+            ConnectFailed.
+        """
+        try:
+            with deadline(trio.current_time() + self._limits.connect_timeout, str(address)):
+                return await self._network.connect(address.host, address.port)
+        except TimedOut as error:
+            raise ConnectFailed(str(error)) from error
+
+    async def _receive_body(self, connection: Connection, runner: Runner, body: _Body) -> None:
+        """Read until the file is whole, as far as one can tell.
+
+        Raises:
+            Stalled, ConnectionLost, ChecksumMismatch, TooLarge, StoreError.
+        """
         limits = self._limits
-        buffer = memoryview(bytearray(_BUFFER_BYTES))
-        size = 0
+        buffer = memoryview(bytearray(_FIRST_BUFFER_BYTES))
         last = window_start = trio.current_time()
         window_size = 0
         patience = limits.first_byte_timeout
         while True:
-            with trio.move_on_at(min(last + patience, trio.current_time() + limits.silence_check)) as scope:
+            now = trio.current_time()
+            with trio.move_on_at(min(last + patience, now + limits.silence_check)) as scope:
                 count = await connection.receive_into(buffer)
             now = trio.current_time()
             if scope.cancelled_caught:
-                if size and self._looks_whole(md5, now - last):
-                    return size
+                if body.looks_whole(now - last, limits):
+                    return
                 if now >= last + patience:
-                    raise Stalled(f"silent for {patience:.0f} s after {size} bytes")
+                    raise Stalled(f"silent for {patience:.0f} s after {body.size} bytes")
                 continue
             if count == 0:
-                return size
-            md5.update(buffer[:count])
-            part.write_at(size, buffer[:count])
-            size += count
+                return
+            self._count(runner.entry, count)
+            body.take(buffer[:count])
             last, patience = now, limits.idle_transfer_timeout
-            self._count(entry, count)
-            self._race.received(entry, count, now)
+            self._race.received(runner, count, now)
+            self._cancel_dropped()
             self._changed_by_progress(now)
             if now - window_start >= limits.rate_window:
-                if size - window_size < limits.min_rate * limits.rate_window:
+                if body.size - window_size < limits.min_rate * limits.rate_window:
                     raise Stalled(f"slower than {limits.min_rate:.0f} bytes/s")
-                window_start, window_size = now, size
+                window_start, window_size = now, body.size
+            if count == len(buffer) < _BUFFER_BYTES:
+                buffer = memoryview(bytearray(_BUFFER_BYTES))
 
-    def _looks_whole(self, md5: hashlib._Hash, silence: float) -> bool:
-        """Whether a silent holder that does not close has given all of the file."""
-        if self._md5 is not None:
-            return md5.digest() == self._md5
-        return silence >= self._limits.silence_is_end
+    def _cancel_dropped(self) -> None:
+        for runner in self._race.take_dropped():
+            if runner in self._scopes:
+                self._scopes[runner].cancel()
 
     def _changed_by_progress(self, now: float) -> None:
         """Wake the race if another holder is due; tell the user now and then."""
@@ -255,7 +367,7 @@ class BaseFetch:
         if now >= self._next_report:
             self._next_report = now + self._limits.progress_interval
             giving = [runner.received for runner in self._race.running if runner.received]
-            self._report(TransferProgress(self._name, max(giving, default=0), None, len(giving)))
+            self._report(TransferProgress(self._name, max(giving, default=0), self._claimed_size, len(giving)))
 
     def _count(self, entry: PeerEntry, count: int, error: str | None = None) -> None:
         before = self.sources.get(entry.address)
@@ -264,11 +376,15 @@ class BaseFetch:
         )
 
 
-def _rank(failure: Osp2pError) -> int:
-    return next((rank for rank, kind in enumerate(_WEIGHT) if isinstance(failure, kind)), len(_WEIGHT))
+def _whole(entries: Iterable[PeerEntry]) -> Iterator[PeerEntry]:
+    """Those who hold all of the file: the base protocol cannot ask for parts."""
+    return (entry for entry in entries if entry.attributes.get(b"part") != b"yes")
 
 
-def _claimed_size(entry: PeerEntry) -> int | None:
+def _claimed_size(of_file: int | None, entry: PeerEntry) -> int | None:
+    """How many bytes a tracker says that a holder gives: what it says of the file, else of this holder."""
+    if of_file is not None:
+        return of_file
     try:
         return parse_number(entry.attributes[b"size"], 2**63 - 1)
     except (KeyError, MalformedLine):

@@ -1,8 +1,12 @@
 """Which holder is asked next, and when: pure, so that every decision can be tested without a network.
 
 `Race` is for the base protocol, where each holder gives the whole file from its first byte. One holder is asked
-first. Others are asked beside it while it gives nothing, when it is slow, and when it has given suspiciously much of a
-file whose size nobody knows; the first whole and proved copy wins.
+first. Others are asked beside it while nobody gives a byte, when it is slow or falls silent, and when it has given
+suspiciously much of a file whose size nobody knows; the first whole and proved copy wins.
+
+A peer of 2007 serves one connection at a time, so one that waits there keeps others out. Hence a holder that gives
+nothing is dropped once another gives, or when it is in the way of holders that nobody has asked yet: once, and it keeps
+its turn, because its silence proves nothing.
 """
 
 from __future__ import annotations
@@ -12,16 +16,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from osp2p.limits import Limits
+from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Runner:
     """One holder that is being asked, or was.
 
     Attributes:
         entry: the holder.
         started: when it was asked.
+        patient: whether it stays, however long it gives nothing, because it was dropped before.
+        suspicion: whether it was asked because another has given so much.
         received: bytes of its answer.
         last: when the last byte came, or when it was asked.
         samples: (time, received) pairs of the last seconds, oldest first.
@@ -29,6 +36,8 @@ class Runner:
 
     entry: PeerEntry
     started: float
+    patient: bool = False
+    suspicion: bool = False
     received: int = 0
     last: float = 0.0
     samples: list[tuple[float, int]] = field(default_factory=list)
@@ -46,82 +55,151 @@ class Race:
         limits: `hedge_after`, `max_connecting`, `max_sources_per_file`, `max_source_tries`, `unproved_before_hedge`,
             `slow_rate`, `connect_stagger`.
         rng: orders the holders.
+        endless: whether nobody knows how many bytes are too many.
     """
 
-    def __init__(self, limits: Limits, rng: random.Random) -> None:
+    def __init__(self, limits: Limits, rng: random.Random, *, endless: bool = True) -> None:
         self._limits = limits
         self._rng = rng
+        self._endless = endless
         self._waiting: list[PeerEntry] = []
-        self._seen: set[tuple[str, int]] = set()
-        self._running: dict[PeerEntry, Runner] = {}
-        self._last_start = float("-inf")
-        self._hedges = 0
-        self.tries = 0
+        self._seen: set[Address] = set()
+        self._known: set[Address] = set()
+        self._dropped_once: set[Address] = set()
+        self._dropped: list[Runner] = []
+        self._running: dict[Runner, None] = {}
+        self._newest: Runner | None = None
+        self._suspicions = 0
 
     @property
     def running(self) -> list[Runner]:
         """Those who are being asked now."""
-        return list(self._running.values())
+        return list(self._running)
 
     @property
     def exhausted(self) -> bool:
         """Whether nobody is being asked and nobody is left to be."""
-        return not self._running and (not self._waiting or self.tries >= self._limits.max_source_tries)
+        return not self._running and not self._waiting
 
     def add(self, entries: Iterable[PeerEntry]) -> int:
-        """Add holders that are not known yet, at the back and in random order. Returns: how many were new."""
-        new = [entry for entry in entries if entry.address not in self._seen]
-        self._seen.update(entry.address for entry in new)
-        new = list({entry.address: entry for entry in new}.values())
-        self._rng.shuffle(new)
-        self._waiting += new
-        return len(new)
+        """Add holders that are not known yet, at the back and in random order, as many as may be tried.
 
-    def start(self, now: float) -> PeerEntry | None:
+        Returns: how many were new.
+        """
+        new = list({entry.address: entry for entry in entries if entry.address not in self._seen}.values())
+        self._rng.shuffle(new)
+        added = 0
+        for entry in new:
+            if entry.address in self._known or len(self._known) < self._limits.max_source_tries:
+                self._known.add(entry.address)
+                self._seen.add(entry.address)
+                self._waiting.append(entry)
+                added += 1
+        return added
+
+    def start(self, now: float) -> Runner | None:
         """The holder to ask now, if one should be asked now; it counts as running from here on."""
         if self.wake_at(now) > now:
             return None
-        self._hedges += 1 if any(runner.received for runner in self.running) else 0
+        live = self._live(now)
+        if self._is_full(live) and (idle := self._idlest()) is not None:
+            self._drop(idle, len(self._waiting))
         entry = self._waiting.pop(0)
-        self._running[entry] = Runner(entry, now, last=now)
-        self._last_start = now
-        self.tries += 1
-        return entry
+        suspicion = bool(live) and self._gave_much(live)
+        self._suspicions += suspicion
+        runner = Runner(entry, now, entry.address in self._dropped_once, suspicion, last=now)
+        self._running[runner] = None
+        self._newest = runner
+        return runner
 
-    def received(self, entry: PeerEntry, count: int, now: float) -> None:
-        """Note `count` further bytes of a running holder."""
-        runner = self._running[entry]
+    def received(self, runner: Runner, count: int, now: float) -> None:
+        """Note `count` further bytes of a holder. The first ones make those who wait for nothing superfluous."""
+        if runner.received == 0 and runner in self._running and not self._live(now):
+            for silent in [other for other in self._running if other is not runner and _may_go(other)]:
+                self._drop(silent, 0)
         runner.received += count
         runner.last = now
         if not runner.samples or now - runner.samples[-1][0] >= self._limits.hedge_after / 4:
             runner.samples.append((now, runner.received))
             del runner.samples[:-5]
 
-    def ended(self, entry: PeerEntry, *, again: bool = False) -> None:
-        """Note that a holder is not asked any more.
+    def ended(self, runner: Runner, *, again: bool = False) -> None:
+        """Note that a holder is not asked any more; of one that was dropped that is known already.
 
         Args:
-            again: whether it may be asked again later, because its failure proves nothing (busy, silent, gone).
+            again: whether it may be asked again, should somebody name it again, because its failure proves nothing
+                (busy, gone).
         """
-        del self._running[entry]
+        if runner not in self._running:
+            return
+        self._leave(runner)
         if again:
-            self._seen.discard(entry.address)
+            self._seen.discard(runner.entry.address)
+
+    def take_dropped(self) -> list[Runner]:
+        """Those who are not to be asked any longer since the last call. They wait for another turn already."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
     def wake_at(self, now: float) -> float:
         """When the next holder should be asked if nothing happens until then: `now` or earlier means at once."""
-        if not self._waiting or self.tries >= self._limits.max_source_tries:
+        if not self._waiting:
             return float("inf")
-        running = self.running
-        if not running:
+        if not self._running:
             return now
-        giving = [runner for runner in running if runner.received]
-        if not giving:
-            full = len(running) >= self._limits.max_connecting
-            return float("inf") if full else self._last_start + self._limits.connect_stagger
-        if len(running) >= self._limits.max_sources_per_file:
+        live = self._live(now)
+        if len(live) >= self._limits.max_sources_per_file:
             return float("inf")
-        best = max(giving, key=lambda runner: runner.rate(now))
-        if best.received >= self._limits.unproved_before_hedge << self._hedges:
+        at = self._hedge_at(live, now) if live else self._newest_start + self._limits.connect_stagger
+        if not self._is_full(live):
+            return at
+        idle = self._idlest()
+        return max(at, idle.started + self._limits.hedge_after) if idle is not None else float("inf")
+
+    def _hedge_at(self, live: list[Runner], now: float) -> float:
+        """When a holder should be asked beside those who give."""
+        if self._gave_much(live):
             return now
-        idle_since = best.started if best.rate(now) < self._limits.slow_rate else best.last
-        return max(idle_since, self._last_start) + self._limits.hedge_after
+        best = max(live, key=lambda runner: runner.rate(now))
+        since = max(best.started, self._newest_start) if best.rate(now) < self._limits.slow_rate else best.last
+        return since + self._limits.hedge_after
+
+    @property
+    def _newest_start(self) -> float:
+        return self._newest.started if self._newest is not None else float("-inf")
+
+    def _live(self, now: float) -> list[Runner]:
+        """Those who have given something just now."""
+        return [runner for runner in self._running if runner.received and now - runner.last < self._limits.hedge_after]
+
+    def _gave_much(self, live: list[Runner]) -> bool:
+        most = max(runner.received for runner in live)
+        return self._endless and most >= self._limits.unproved_before_hedge << self._suspicions
+
+    def _is_full(self, live: list[Runner]) -> bool:
+        """Whether nobody may be asked unless another is dropped. Who stopped giving is in nobody's way."""
+        if len(self._running) >= self._limits.max_connecting:
+            return True
+        silent = sum(not runner.received for runner in self._running)
+        return bool(live) and len(live) + silent >= self._limits.max_sources_per_file
+
+    def _idlest(self) -> Runner | None:
+        """Who has given nothing for longest, and may be dropped."""
+        return next((runner for runner in self._running if _may_go(runner)), None)
+
+    def _drop(self, runner: Runner, turn: int) -> None:
+        """Drop a holder that gave nothing. It is asked again when `turn` others have been."""
+        self._leave(runner)
+        self._dropped.append(runner)
+        self._dropped_once.add(runner.entry.address)
+        self._waiting.insert(turn, runner.entry)
+
+    def _leave(self, runner: Runner) -> None:
+        del self._running[runner]
+        self._suspicions -= runner.suspicion
+        if self._newest is runner:
+            self._newest = None  # the next need not wait for what it gives
+
+
+def _may_go(runner: Runner) -> bool:
+    return not runner.received and not runner.patient

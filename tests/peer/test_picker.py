@@ -1,0 +1,313 @@
+"""The race between holders: single decisions, and what holds whatever the holders do."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osp2p.limits import MIB, Limits
+from osp2p.peer.picker import Race, Runner
+from osp2p.wire.address import Address
+from osp2p.wire.entry import PeerEntry
+
+LIMITS = Limits()
+INF = float("inf")
+
+
+def holders(count: int, first: int = 0) -> list[PeerEntry]:
+    # Attributes as an OSP2P/2 tracker names them: an entry with them has no hash.
+    return [PeerEntry(b"p%d" % i, Address("10.0.0.1", 1000 + i), {b"size": b"7"}) for i in range(first, first + count)]
+
+
+def race(count: int, limits: Limits = LIMITS, *, endless: bool = True) -> Race:
+    made = Race(limits, random.Random(1), endless=endless)
+    assert made.add(holders(count)) == count
+    return made
+
+
+def started(made: Race, now: float) -> list[Runner]:
+    """All that are to be asked at a moment."""
+    runners = []
+    while (runner := made.start(now)) is not None:
+        runners.append(runner)
+    return runners
+
+
+def test_one_holder_is_asked_first_and_the_next_a_little_later() -> None:
+    made = race(3)
+    assert len(started(made, 10.0)) == 1
+    assert made.wake_at(10.0) == 10.0 + LIMITS.connect_stagger
+    assert not started(made, 10.05)
+    assert len(started(made, 10.0 + LIMITS.connect_stagger)) == 1
+
+
+def test_after_a_refusal_the_next_is_asked_at_once_beside_a_silent_one() -> None:
+    made = race(250)
+    (silent,) = started(made, 0.0)
+    now = LIMITS.connect_stagger
+    for _ in range(249):
+        (refusing,) = started(made, now)
+        made.ended(refusing)
+    assert made.running == [silent]
+    assert made.wake_at(now) == INF
+
+
+def test_no_more_than_max_connecting_at_a_time() -> None:
+    made = race(40, replace(LIMITS, connect_stagger=0.0))
+    asked = started(made, 0.0)
+    assert made.running == asked
+    assert len(asked) == LIMITS.max_connecting
+    assert made.wake_at(0.0) == LIMITS.hedge_after
+
+
+def test_silent_ones_make_way_once_and_get_a_second_turn_without_an_end() -> None:
+    limits = replace(LIMITS, max_connecting=2, connect_stagger=0.0)
+    made = race(4, limits)
+    first, second = started(made, 0.0)
+    assert made.wake_at(0.0) == limits.hedge_after
+    third, fourth = started(made, limits.hedge_after)
+    assert made.take_dropped() == [first, second]
+    assert made.take_dropped() == []
+    again = started(made, 2 * limits.hedge_after)
+    assert [runner.entry for runner in again] == [first.entry, second.entry]
+    assert made.take_dropped() == [third, fourth]
+    assert all(runner.patient for runner in again)
+    assert made.wake_at(100.0) == INF
+    made.ended(again[0])
+    assert started(made, 100.0)[0].entry is third.entry
+
+
+def test_the_first_byte_drops_those_who_give_nothing_and_they_keep_their_turn() -> None:
+    made = race(10)
+    silent = [started(made, tick * LIMITS.connect_stagger)[0] for tick in range(3)]
+    (giving,) = started(made, 3 * LIMITS.connect_stagger)
+    made.received(giving, 1, 0.35)
+    assert made.running == [giving]
+    assert set(made.take_dropped()) == set(silent)
+    made.ended(giving)
+    assert started(made, 0.4)[0].entry in [runner.entry for runner in silent]
+
+
+def test_a_dropped_one_is_not_dropped_again_for_another_that_gives() -> None:
+    made = race(3, replace(LIMITS, connect_stagger=0.0))
+    one, two, three = started(made, 0.0)
+    made.received(three, 1, 0.1)
+    made.ended(three)
+    again = started(made, 0.2)
+    assert [runner.patient for runner in again] == [True, True]
+    made.received(again[0], 1, 0.3)
+    assert made.running == again
+    assert set(made.take_dropped()) == {one, two}
+
+
+def test_ended_after_having_been_dropped_changes_nothing() -> None:
+    made = race(2, replace(LIMITS, connect_stagger=0.0))
+    silent, giving = started(made, 0.0)
+    made.received(giving, 1, 0.1)
+    made.ended(silent, again=True)
+    assert made.running == [giving]
+    assert made.add([silent.entry]) == 0, "it waits for its second turn already"
+
+
+def test_a_fast_holder_stays_alone() -> None:
+    made = race(5)
+    (fast,) = started(made, 0.0)
+    for tick in range(1, 200):
+        made.received(fast, MIB // 2, tick * 0.1)
+        assert made.wake_at(tick * 0.1) > tick * 0.1
+
+
+def test_beside_a_slow_holder_others_are_asked_up_to_max_sources() -> None:
+    made = race(50)
+    (slow,) = started(made, 0.0)
+    runners = [slow]
+    for tick in range(1, 200):
+        for runner in runners:
+            made.received(runner, 10, tick * 0.1)
+        runners += started(made, tick * 0.1)
+        if tick * 0.1 < LIMITS.hedge_after:
+            assert runners == [slow]
+    assert len(runners) == LIMITS.max_sources_per_file
+    assert made.take_dropped() == []
+
+
+def test_a_hedge_that_is_refused_is_replaced_at_once() -> None:
+    made = race(50)
+    (slow,) = started(made, 0.0)
+    made.received(slow, 10, 0.9)
+    for _ in range(48):
+        (refusing,) = started(made, 1.0)
+        made.ended(refusing)
+    assert len(started(made, 1.0)) == 1
+
+
+def test_when_the_giver_falls_silent_another_is_asked() -> None:
+    made = race(2)
+    (one,) = started(made, 0.0)
+    made.received(one, 50 * MIB, 0.5)
+    made.received(one, 50 * MIB, 0.9)
+    assert not started(made, 1.8)
+    assert len(started(made, 0.9 + LIMITS.hedge_after)) == 1
+
+
+def test_much_of_an_endless_file_makes_others_be_asked_and_more_each_time() -> None:
+    made = race(5)
+    (fast,) = started(made, 0.0)
+    made.received(fast, LIMITS.unproved_before_hedge - 1, 0.1)
+    assert not started(made, 0.1)
+    made.received(fast, 1, 0.2)
+    (honest,) = started(made, 0.2)
+    assert honest.suspicion
+    made.ended(honest)
+    assert len(started(made, 0.2)) == 1, "one that failed says nothing of the other"
+    made.received(fast, LIMITS.unproved_before_hedge, 0.3)
+    assert len(started(made, 0.3)) == 1
+
+
+def test_much_of_a_file_whose_size_is_known_is_not_suspicious() -> None:
+    made = race(5, endless=False)
+    (fast,) = started(made, 0.0)
+    made.received(fast, 100 * LIMITS.unproved_before_hedge, 0.1)
+    assert not started(made, 0.1)
+
+
+def test_no_more_than_max_source_tries_holders() -> None:
+    made = Race(replace(LIMITS, max_source_tries=3), random.Random(1))
+    assert made.add(holders(5)) == 3
+    assert made.add(holders(5, first=10)) == 0
+    asked = 0
+    while (runner := made.start(0.0)) is not None:
+        asked += 1
+        made.ended(runner, again=True)
+    assert asked == 3
+    assert made.exhausted
+    assert made.add(holders(5)) == 3, "who may be asked again takes nobody's place"
+
+
+def test_the_same_address_twice_is_one_holder() -> None:
+    one = PeerEntry(b"a", Address("10.0.0.1", 1))
+    made = Race(LIMITS, random.Random(1))
+    assert made.add([one, replace(one, alias=b"b")]) == 1
+    assert made.add([one]) == 0
+
+
+def test_the_order_is_random_and_follows_the_seed() -> None:
+    def order(seed: int) -> list[PeerEntry]:
+        made = Race(LIMITS, random.Random(seed))
+        made.add(holders(20))
+        found = []
+        while (runner := made.start(0.0)) is not None:
+            found.append(runner.entry)
+            made.ended(runner)
+        return found
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+# --- whatever the holders do ---
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """A holder: `delay` until its first byte, then `rate` for `lasts`; then it ends, or falls silent for ever."""
+
+    delay: float
+    rate: float
+    lasts: float
+    ends: bool
+
+
+#: Time until a silent holder is given up, as the fetch does it.
+GIVE_UP = 10.0
+STEP = 0.05
+
+behaviours = st.builds(
+    Behaviour,
+    delay=st.sampled_from([0.0, 0.05, 0.2, 3.0, 1000.0]),
+    rate=st.sampled_from([1.0, 1e5, 1e7, 1e9]),
+    lasts=st.sampled_from([0.0, 0.1, 2.0, 30.0]),
+    ends=st.booleans(),
+)
+
+
+@given(
+    crowd=st.lists(behaviours, max_size=40),
+    max_connecting=st.integers(1, 6),
+    max_sources=st.integers(1, 4),
+    seed=st.integers(0, 3),
+    endless=st.booleans(),
+)
+def test_invariants_of_a_whole_race(
+    crowd: list[Behaviour], max_connecting: int, max_sources: int, seed: int, endless: bool
+) -> None:
+    """Each holder runs once at a time and gets at most two turns, the second without being dropped; no more run than
+    the limits say; whenever the race says that it is time, it names somebody; and every holder gets its turn."""
+    limits = replace(LIMITS, max_connecting=max_connecting, max_sources_per_file=max_sources)
+    made = Race(limits, random.Random(seed), endless=endless)
+    entries = holders(len(crowd))
+    made.add(entries)
+    of = {entry.address: behaviour for entry, behaviour in zip(entries, crowd, strict=True)}
+    turns: Counter[Address] = Counter()
+    drops: Counter[Address] = Counter()
+    tick = 0
+    while not made.exhausted:
+        now = tick * STEP
+        assert made.running or made.wake_at(now) <= now, "nobody runs, nobody is to run, and it is not over"
+        while (due := made.wake_at(now)) <= now:
+            living = [r for r in made.running if r.received and now - r.last < limits.hedge_after]
+            runner = made.start(now)
+            assert runner is not None, f"due at {due}, now {now}, but nobody is named"
+            turns[runner.entry.address] += 1
+            running = [other.entry.address for other in made.running]
+            assert len(set(running)) == len(running) <= max_connecting
+            assert not living or len(living) < max_sources
+        assert made.start(now) is None
+        for runner in made.take_dropped():
+            assert runner not in made.running
+            assert not runner.received
+            assert not runner.patient
+            drops[runner.entry.address] += 1
+        tick += 1
+        _act(made, of, tick * STEP)
+        assert tick < 1_000_000
+    assert set(turns) == {entry.address for entry in entries} or not entries
+    assert max(drops.values(), default=0) <= 1
+    for address, count in turns.items():
+        assert count == 1 + drops[address]
+
+
+def _act(made: Race, of: dict[Address, Behaviour], now: float) -> None:
+    """Let the holders do what they do in one step of time."""
+    for runner in made.running:
+        if runner not in made.running:
+            continue  # dropped because of another one's first byte in this very step
+        behaviour = of[runner.entry.address]
+        age = now - runner.started
+        over = age > behaviour.delay + behaviour.lasts
+        if age > behaviour.delay and not over:
+            made.received(runner, max(1, int(behaviour.rate * STEP)), now)
+        elif (over and behaviour.ends) or now - runner.last > GIVE_UP:
+            made.ended(runner)
+
+
+@pytest.mark.parametrize("silent", [10, 25, 60])
+def test_fakes_are_got_past_in_seconds(silent: int) -> None:
+    made = race(250)
+    order = [entry.address for entry in made._waiting]
+    behaviour = {address: Behaviour(0.0, 1.0, 0.0, ends=True) for address in order}
+    for address in random.Random(2).sample(order[:-1], silent):
+        behaviour[address] = Behaviour(1000.0, 1.0, 0.0, ends=True)
+    now = 0.0
+    while order[-1] not in [runner.entry.address for runner in made.running]:
+        while (runner := made.start(now)) is not None and behaviour[runner.entry.address].delay == 0:
+            if runner.entry.address == order[-1]:
+                break
+            made.ended(runner)
+        now += 0.01
+    assert now < 0.5 + silent * LIMITS.connect_stagger
