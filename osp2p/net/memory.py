@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from itertools import count
 
 import trio
 
 from osp2p.errors import ConnectFailed, ConnectionLost, ListenFailed, LocalProtocolError
+from osp2p.net.memory_link import BLOCK_BYTES, Link, Path
 from osp2p.wire.address import Address
 
 #: How many bytes a pipe holds before its sender must wait: about a socket's buffers.
@@ -18,17 +20,53 @@ _BACKLOG = 1000
 
 
 class _Pipe:
-    """One direction: bytes that are on their way, at most `capacity` of them."""
+    """One direction: bytes that are on their way, at most `capacity` of them; over links, some have not arrived yet."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, path: Path | None = None) -> None:
         self.data = bytearray()
         self.capacity = capacity
+        self.path = path
         self.ended = False
         self.broken = False
         self.changed = trio.lowlevel.ParkingLot()
+        self._coming: deque[tuple[float, bytes]] = deque()
+        self._under_way = 0
 
     def notify(self) -> None:
         self.changed.unpark_all()
+
+    @property
+    def room(self) -> int:
+        """How many bytes more it takes now."""
+        return max(0, self.capacity - len(self.data) - self._under_way)
+
+    async def carry(self, block: bytes, path: Path) -> None:
+        """Send a block, for which there is room. Returns when it has left the host."""
+        self._under_way += len(block)
+        left_at = path.up.carry(len(block), trio.current_time())
+        await trio.sleep_until(left_at)
+        if not self.broken:
+            self._coming.append((path.arrival(len(block), left_at), block))
+            self.notify()
+
+    def arrive(self) -> bool:
+        """Take over what has arrived by now. Returns: whether more is under way."""
+        while self._coming and self._coming[0][0] <= trio.current_time():
+            _, block = self._coming.popleft()
+            self._under_way -= len(block)
+            self.data += block
+        return bool(self._coming)
+
+    async def wait(self) -> None:
+        """Wait until something changes, or arrives."""
+        with trio.move_on_at(self._coming[0][0] if self._coming else float("inf")):
+            await self.changed.park()
+
+    def discard(self) -> None:
+        """Lose what is on its way."""
+        self.broken = True
+        self.data.clear()
+        self._coming.clear()
 
 
 class MemoryConnection:
@@ -54,7 +92,7 @@ class MemoryConnection:
         try:
             await trio.lowlevel.checkpoint()
             while (data := self._take(max_bytes)) is None:
-                await self._in.changed.park()
+                await self._in.wait()
         finally:
             self._receiving = False
         return data
@@ -62,6 +100,7 @@ class MemoryConnection:
     def _take(self, max_bytes: int) -> bytes | None:
         """What can be received now, b"" at the end, None if one must wait."""
         self._check_open()
+        more = self._in.arrive()
         if self._in.data:
             data = bytes(self._in.data[:max_bytes])
             del self._in.data[:max_bytes]
@@ -69,7 +108,7 @@ class MemoryConnection:
             return data
         if self._in.broken:
             raise ConnectionLost(f"{self.remote}: connection reset")
-        return b"" if self._in.ended else None
+        return b"" if self._in.ended and not more else None
 
     async def receive_into(self, buffer: memoryview) -> int:
         data = await self.receive(len(buffer))
@@ -78,21 +117,36 @@ class MemoryConnection:
 
     async def send(self, data: bytes | memoryview) -> None:
         await trio.lowlevel.checkpoint()
+        self._check_open()
         if self._unsent:
             raise ConnectionLost(f"{self.remote}: an earlier send was not finished")
-        rest = memoryview(data)[self._put(data) :]
+        path = self._out.path
+        rest = memoryview(data)
+        if path is None:
+            rest = rest[self._put(rest) :]
         self._unsent = bool(rest)
         while rest:
-            await self._out.changed.park()
-            rest = rest[self._put(rest) :]
+            room = self._room()
+            if not room:
+                await self._out.changed.park()
+            elif path is None:
+                rest = rest[self._put(rest) :]
+            else:
+                block = bytes(rest[: min(room, BLOCK_BYTES)])
+                await self._out.carry(block, path)
+                rest = rest[len(block) :]
         self._unsent = False
 
-    def _put(self, data: bytes | memoryview) -> int:
-        """Send what there is room for now. Returns: how many bytes that was."""
+    def _room(self) -> int:
+        """How many bytes can be sent now. Raises: ConnectionLost."""
         self._check_open()
         if self._out.broken or self._out.ended:
             raise ConnectionLost(f"{self.remote}: the other side is gone")
-        room = max(0, self._out.capacity - len(self._out.data))
+        return self._out.room
+
+    def _put(self, data: memoryview) -> int:
+        """Send what there is room for now. Returns: how many bytes that was."""
+        room = self._room()
         self._out.data += data[:room]
         self._out.notify()
         return min(room, len(data))
@@ -128,8 +182,7 @@ class MemoryConnection:
 
     def abort(self) -> None:
         if not self._closed:
-            self._out.broken = True
-            self._out.data.clear()
+            self._out.discard()
         self.close()
 
 
@@ -174,6 +227,7 @@ class MemoryNetwork:
         shared: the network that another host is on already.
         capacity: how many bytes a pipe holds.
         ipv6_address: this host's IPv6 address in text, if it has one.
+        link: how this host is connected; None: without any limit.
     """
 
     def __init__(
@@ -182,16 +236,28 @@ class MemoryNetwork:
         shared: MemoryNetwork | None = None,
         capacity: int = PIPE_BYTES,
         ipv6_address: str | None = None,
+        link: Link | None = None,
     ) -> None:
         self.address = address
         self.ipv6_address = ipv6_address
         self.capacity = capacity
         self.hosts: dict[Address, MemoryListener] = shared.hosts if shared else {}
         self._ports: count[int] = shared._ports if shared else count(40000)
+        self.links: dict[str, Link] = shared.links if shared else {}
+        if link is not None:
+            self.links.update({host: link for host in (address, ipv6_address) if host is not None})
 
-    def host(self, address: str, ipv6_address: str | None = None) -> MemoryNetwork:
+    def host(self, address: str, ipv6_address: str | None = None, link: Link | None = None) -> MemoryNetwork:
         """The same network, seen from another host."""
-        return MemoryNetwork(address, self, self.capacity, ipv6_address)
+        return MemoryNetwork(address, self, self.capacity, ipv6_address, link)
+
+    def _paths(self, own: str, other: str) -> tuple[Path | None, Path | None]:
+        """From a host of the network to another, and back; None where nothing limits them, as within one host."""
+        here, there = self.links.get(own), self.links.get(other)
+        if own == other or (here is None and there is None):
+            return None, None
+        here, there = here or Link(), there or Link()
+        return Path(here, there), Path(there, here)
 
     def _own_address(self, host: str) -> str | None:
         """This host's address of the family that `host` is of; None if it has none."""
@@ -203,10 +269,13 @@ class MemoryNetwork:
         if own is None:
             raise ConnectFailed(f"{Address(host, port)}: network is unreachable")
         target = Address(own if host in ("localhost", "127.0.0.1", "::1") else host, port)
+        way, way_back = self._paths(own, target.host)
+        if way is not None:
+            await trio.sleep(2 * way.latency)
         listener = self.hosts.get(target)
         if listener is None:
             raise ConnectFailed(f"{target}: connection refused")
-        there, back = _Pipe(self.capacity), _Pipe(self.capacity)
+        there, back = _Pipe(self.capacity, way), _Pipe(self.capacity, way_back)
         local = Address(own, next(self._ports))
         listener.offer(MemoryConnection(target, local, there, back))
         return MemoryConnection(local, target, back, there)

@@ -77,6 +77,7 @@ def test_each_row_maps_a_subclass_too() -> None:
     for theirs, (ours, _) in TRIO_ERRORS.items():
         subclass = type("Sub", (theirs,), {})
         assert type(network_error(subclass(), "x")) is ours
+    assert type(network_error(OSError(), "x")) is ConnectionLost
     assert set(FOREIGN_ERRORS) == {OSError, *TRIO_ERRORS}
 
 

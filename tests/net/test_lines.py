@@ -107,8 +107,16 @@ async def test_a_line_that_is_here_already_is_never_late(autojump_clock: trio.te
     await trio.sleep(10)
     assert await lines.read_line(1) == b"two"
     assert await lines.read_reply(1) == Reply(200, b"ok")
+    assert not lines.has_buffered
     with pytest.raises(TimedOut):
         await lines.read_line(1)
+
+
+async def test_a_single_byte_is_buffered_too() -> None:
+    lines, stranger = await pair()
+    await stranger.send(b"one\nx")
+    await lines.read_line(math.inf)
+    assert lines.has_buffered
 
 
 async def test_replies_with_the_rest_of_the_packet_left_alone() -> None:

@@ -179,8 +179,21 @@ async def test_who_waits_notices_our_own_close(autojump_clock: trio.testing.Mock
         await trio.testing.wait_all_tasks_blocked()
         here.close()
     for call in (here.send(b"x"), here.receive(1), here.send_eof()):
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(ConnectionLost, match="the connection is closed"):
             await call
+
+
+async def test_who_waits_notices_the_others_end_of_a_direction(autojump_clock: trio.testing.MockClock) -> None:
+    here, there = await pair()
+
+    async def expect_end() -> None:
+        assert await there.receive(1) == b""
+
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect_end)
+            await trio.testing.wait_all_tasks_blocked()
+            await here.send_eof()
 
 
 async def test_after_our_end_we_cannot_send() -> None:
@@ -308,3 +321,10 @@ async def test_every_wait_is_a_checkpoint() -> None:
         await there.receive(1)
     with trio.testing.assert_checkpoints():
         await here.send_eof()
+    network = MemoryNetwork()
+    with trio.testing.assert_checkpoints():
+        listener = await network.listen(80)
+    with trio.testing.assert_checkpoints():
+        await network.connect("127.0.0.1", 80)
+    with trio.testing.assert_checkpoints():
+        await listener.accept()

@@ -98,6 +98,12 @@ def test_what_is_written_is_found(words: list[bytes], hello: bool) -> None:
     assert parse(write_request(b"quit", *words)[:-1], hello=hello) == ("quit", Request(b"QUIT", tuple(words)))
 
 
+def test_a_row_that_says_nothing_else_is_there_before_hello() -> None:
+    table = VerbTable[Answer]()
+    table.add(Verb(b"X", (0, 0), "X", "answers", lambda: "x"))
+    assert table.parse(b"X", hello=False) is not None
+
+
 def test_rows_come_in_their_order() -> None:
     assert [verb.name for verb in make_table()] == [b"HAVE", b"QUIT", b"STAT"]
     assert all(verb.usage.startswith(verb.name.decode()) and verb.help for verb in make_table())
