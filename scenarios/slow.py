@@ -4,7 +4,7 @@ from osp2p.lab.table import KB, MB, Arrives, File, Get, Hold, InParallel, NotHel
 
 # Each of these comes from one slow holder: two seconds.
 SLOW = tuple(File(f"slow{number}.bin", 64 * KB) for number in range(1, 7))
-# These would take a minute from their slow holder, but others hold them, too.
+# These would take a minute from any of their three slow holders, but somebody fast holds them, too.
 BESIDE_SIMPLE = File("beside-simple.bin", 4 * MB)
 BESIDE_SHARED = File("beside-shared.bin", 4 * MB)
 
@@ -16,8 +16,8 @@ SCENARIO = Scenario(
             Row(who=f"snail{number}", when=2, does=Hold(files=(file,), rate=32 * KB))
             for number, file in enumerate(SLOW, start=1)
         ),
-        Row(who="sloth", when=2, does=Hold(files=(BESIDE_SIMPLE, BESIDE_SHARED), rate=64 * KB)),
-        Row(who="hare", when=2, does=Hold(files=(BESIDE_SIMPLE,), peers=2)),
+        Row(who="sloth", when=2, does=Hold(files=(BESIDE_SIMPLE, BESIDE_SHARED), rate=64 * KB, peers=3)),
+        Row(who="hare", when=2, does=Hold(files=(BESIDE_SIMPLE,))),
         Row(who="falcon", when=2, does=Share(files=(BESIDE_SHARED,))),
         Row(
             who="dora",

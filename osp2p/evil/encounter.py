@@ -45,8 +45,9 @@ class Bounds:
     total_bytes: int = 8192 * MIB
     """Most bytes sent altogether."""
 
-    content_bytes: int = 64 * MIB
-    """Most bytes of other peers' files that are fetched and kept in memory, to be sent on in part or altered."""
+    content_bytes: int = 32 * MIB
+    """Most bytes of other peers' files that are fetched and kept in memory, to be sent on in part or altered. While one
+    is fetched from several holders, each may send that much."""
 
 
 DEFAULT_BOUNDS = Bounds()

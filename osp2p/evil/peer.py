@@ -6,19 +6,21 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from random import Random
+from types import MappingProxyType
 from typing import NoReturn
 
 import trio
 
-from osp2p.errors import ListenFailed
+from osp2p.errors import ListenFailed, TrackerUnreachable
 from osp2p.evil.contents import Contents
 from osp2p.evil.encounter import DEFAULT_BOUNDS, LOOPBACK, Bounds, Budget, Network, Victim, is_allowed
 from osp2p.evil.registry import Attack, select_attacks
 from osp2p.evil.run import Attacked, Report, ignore, run_bounded
 from osp2p.evil.tracker import Tracker, open_tracker
 from osp2p.limits import DEFAULT, Limits
+
+NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ async def run_evil_peer(
     allowed: Sequence[Network] = LOOPBACK,
     limits: Limits = DEFAULT,
     look_every: float = 2.0,
+    known: Mapping[bytes, bytes] = NOTHING,
     report: Report = ignore,
     task_status: trio.TaskStatus[EvilPeer] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
@@ -64,6 +67,7 @@ async def run_evil_peer(
         allowed: the only networks whose hosts are attacked or asked for contents; the tracker must be there too.
         limits: those of talking to a tracker.
         look_every: seconds between two looks at what the tracker lists; it also keeps the connection alive.
+        known: true contents by name that need not be fetched from honest holders first.
         report: told of each attack when it ends; may not raise.
         task_status: gets an `EvilPeer` once all names of the first look are claimed.
 
@@ -78,28 +82,43 @@ async def run_evil_peer(
     attacks = select_attacks(mode, "downloader")
     wanted = tuple(names)
     with _listen(port, allowed) as listener:
-        async with open_tracker(tracker_host, tracker_port, allowed, limits) as tracker, trio.open_nursery() as nursery:
+        async with open_tracker(tracker_host, tracker_port, allowed, limits) as tracker:
             own = (tracker.local_host, listener.getsockname()[1])
-            contents = Contents(tracker, own, seed, bounds, allowed)
+            contents = Contents(tracker, own, seed, bounds, allowed, known)
             server = _Server(attacks, seed, bounds, allowed, contents, report)
-            nursery.start_soon(server.serve, listener)
-            await tracker.register(alias, own[1])
-            claimed: dict[bytes, bool] = {}
-            for turn in count():
-                await _claim(tracker, contents, wanted, claimed)
-                if turn == 0:
+            lost: TrackerUnreachable | None = None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.serve, listener)
+                try:
+                    await tracker.register(alias, own[1])
+                    claimed: dict[bytes, bool] = {}
+                    await _claim(tracker, contents, wanted or await tracker.list_names(), claimed)
                     task_status.started(EvilPeer(*own, tuple(name for name, taken in claimed.items() if taken)))
-                await trio.sleep(look_every)
-    raise AssertionError("count() has no end")
+                    await _look_again(tracker, contents, wanted, claimed, look_every)
+                except TrackerUnreachable as error:  # raised behind the nursery, which would wrap it
+                    lost = error
+                    nursery.cancel_scope.cancel()
+    raise lost or AssertionError("only a lost tracker ends it")
 
 
-async def _claim(tracker: Tracker, contents: Contents, wanted: Sequence[bytes], claimed: dict[bytes, bool]) -> None:
-    """Claim what has not been claimed yet, of `wanted` or of all that the tracker lists."""
-    listed = await tracker.list_names()
-    for name in wanted or listed:
-        if name not in claimed:
-            checksum = await contents.learn(name)
-            claimed[name] = await tracker.claim(name, checksum)
+async def _claim(tracker: Tracker, contents: Contents, names: Sequence[bytes], claimed: dict[bytes, bool]) -> None:
+    """Learn what has not been claimed yet, then claim it."""
+    new = [name for name in dict.fromkeys(names) if name not in claimed]
+    checksums = {name: await contents.learn(name) for name in new}
+    for name, checksum in checksums.items():
+        claimed[name] = await tracker.claim(name, checksum)
+
+
+async def _look_again(
+    tracker: Tracker, contents: Contents, wanted: Sequence[bytes], claimed: dict[bytes, bool], every: float
+) -> NoReturn:
+    """Claim what the tracker lists later, if everything is wanted; keep the connection alive."""
+    while True:
+        await trio.sleep(every)
+        if wanted:
+            await tracker.keep_alive()
+        else:
+            await _claim(tracker, contents, await tracker.list_names(), claimed)
 
 
 @contextmanager

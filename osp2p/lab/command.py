@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import trio
@@ -70,9 +71,6 @@ def run(args: Sequence[str]) -> int:
         return 2
     try:
         return _run_in(chosen.name, scenario, chosen.seed, chosen.keep)
-    except KeyboardInterrupt:
-        print("osp2p lab: interrupted", file=sys.stderr)
-        return 130
     except OSError as error:
         print(f"osp2p lab: {error}", file=sys.stderr)
         return 8
@@ -89,10 +87,13 @@ def _run_in(name: str, scenario: Scenario, seed: int, keep: Path | None) -> int:
 def _run_and_print(name: str, scenario: Scenario, seed: int, directory: Path) -> int:
     print(f"{name}: {scenario.title}\n", flush=True)
     try:
-        world = trio.run(run_world, scenario, seed, directory, lambda line: print(f"  {line}", flush=True))
+        world = trio.run(_run_until_signal, scenario, seed, directory)
     except WorldFailed as error:
         print(f"\n{name}: failed: {error}")
         return 1
+    if world is None:
+        print("osp2p lab: interrupted", file=sys.stderr)
+        return 130
     for row in scenario.rows:
         if isinstance(row.does, Get):
             _print_fetch(world, row, row.does)
@@ -102,6 +103,28 @@ def _run_and_print(name: str, scenario: Scenario, seed: int, directory: Path) ->
     failed = [verdict for verdict in verdicts if not verdict.ok]
     print(f"\n{name}: {f'{len(failed)} of {len(verdicts)} did not come true' if failed else 'all came true'}")
     return 1 if failed else 0
+
+
+async def _run_until_signal(scenario: Scenario, seed: int, directory: Path) -> World | None:
+    """Run a world. Returns: None if SIGINT or SIGTERM ended it; every process is gone then, too."""
+    world = None
+
+    async def wait_for_signal(signals: AsyncIterator[int]) -> None:
+        await anext(signals)
+        nursery.cancel_scope.cancel()
+
+    failed: WorldFailed | None = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_for_signal, signals)
+            try:
+                world = await run_world(scenario, seed, directory, lambda line: print(f"  {line}", flush=True))
+            except WorldFailed as error:  # raised behind the nursery, which would wrap it
+                failed = error
+            nursery.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
+    return world
 
 
 def _print_fetch(world: World, row: Row, action: Get) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from osp2p.errors import NetworkError, Osp2pError
+from osp2p.errors import Osp2pError
 from osp2p.evil import Attacked, Bounds, run_evil_peer
 from osp2p.lab.files import Pool
 from osp2p.lab.holder import run_holder
@@ -30,6 +29,7 @@ Tell = Callable[[str], None]
 BOUNDS = Bounds(connection_bytes=32 * MIB, connection_seconds=60, total_bytes=4096 * MIB)
 
 _LOOK_EVERY = 0.05
+_KILLED_WITHIN = 5.0
 
 
 class WorldFailed(Exception):
@@ -64,6 +64,7 @@ class World:
         logged_in: how many peers the tracker named at the end.
         exit_codes: of trackers and sharers, at the end, by who.
         died: who ended before the end.
+        at_work: in whose row the current step waits.
     """
 
     scenario: Scenario
@@ -76,6 +77,7 @@ class World:
     logged_in: int = 0
     exit_codes: dict[str, int] = field(default_factory=dict)
     died: list[str] = field(default_factory=list)
+    at_work: set[str] = field(default_factory=set)
     programs: dict[str, Program] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -99,15 +101,17 @@ async def run_world(scenario: Scenario, seed: int, directory: Path, tell: Tell) 
     """
     world = World(scenario, seed, directory, tell)
     with trio.move_on_after(scenario.within) as scope:
-        async with _open_nursery() as nursery, _end_programs(world):
-            for step in scenario.steps:
-                async with trio.open_nursery() as rows:
-                    for row in step:
-                        rows.start_soon(_begin, world, row, nursery)
-            world.logged_in = await _count_peers(world)
+        async with _open_nursery() as nursery:
+            async with _end_programs(world):
+                for step in scenario.steps:
+                    async with trio.open_nursery() as rows:
+                        for row in step:
+                            rows.start_soon(_begin, world, row, nursery)
+                world.logged_in = await _count_peers(world)
             nursery.cancel_scope.cancel()
     if scope.cancelled_caught:
-        raise WorldFailed(f"not done within {scenario.within:.0f} s")
+        late = ", ".join(sorted(world.at_work)) or "those who should leave"
+        raise WorldFailed(f"not done within {scenario.within:g} s: still waiting for {late}")
     return world
 
 
@@ -144,6 +148,9 @@ async def _end_programs(world: World) -> AsyncIterator[None]:
     finally:
         for program in world.programs.values():
             program.kill()
+        with trio.move_on_after(_KILLED_WITHIN, shield=True):  # the kernel's part, before their directory is removed
+            for program in world.programs.values():
+                await program.wait()
 
 
 async def _end_program(world: World, who: str) -> None:
@@ -152,6 +159,7 @@ async def _end_program(world: World, who: str) -> None:
 
 async def _begin(world: World, row: Row, nursery: trio.Nursery) -> None:
     """Let somebody do what its row says; returns when the next step may begin."""
+    world.at_work.add(row.who)
     match row.does:
         case Track():
             await _track(world, row.who, row.does)
@@ -163,6 +171,7 @@ async def _begin(world: World, row: Row, nursery: trio.Nursery) -> None:
             await _attack(world, row.who, row.does, nursery)
         case Get():
             await _get(world, row.who, row.does)
+    world.at_work.remove(row.who)
 
 
 def _files(files: Sequence[File]) -> str:
@@ -172,24 +181,14 @@ def _files(files: Sequence[File]) -> str:
 
 
 async def _track(world: World, who: str, action: Track) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        world.tracker = Address("127.0.0.1", probe.getsockname()[1])
-    options = ["--port", str(world.tracker.port), "--local", *(["--fakes"] if action.fakes else [])]
+    options = ["--port", "0", "--local", "--json", *(["--fakes"] if action.fakes else [])]
     program = world.programs[who] = await start_program(who, ["tracker", *options], world.directory)
-    while not await _answers(world.tracker):
+    while not (listening := [record for record in program.records() if record.get("event") == "listening"]):
         _check_runs(program)
         await trio.sleep(_LOOK_EVERY)
+    world.tracker = Address("127.0.0.1", int(str(listening[0]["port"])))
     fakes = ", which puts 250 fake peers into every answer" if action.fakes else ""
     world.tell(f"{who}: a tracker at {world.tracker}{fakes}")
-
-
-async def _answers(tracker: Address) -> bool:
-    try:
-        await _ask(tracker, [])
-    except NetworkError:
-        return False
-    return True
 
 
 async def _ask(tracker: Address, requests: Sequence[bytes]) -> list[Reply]:
@@ -254,17 +253,18 @@ async def _hold(world: World, who: str, action: Hold, nursery: trio.Nursery) -> 
 
 async def _attack(world: World, who: str, action: Attack, nursery: trio.Nursery) -> None:
     done = world.attacked[who] = []
-    names = [file.raw for file in action.files]
+    contents = {file.raw: world.pool.read(file) for file in action.files}
     for number, alias in enumerate(aliases(who, action.peers)):
         start = partial(
             run_evil_peer,
             world.tracker.host,
             world.tracker.port,
             action.mode,
-            names,
+            [file.raw for file in action.files],
             seed=world.seed + number,
             alias=alias.encode(),
             bounds=BOUNDS,
+            known=contents,
             report=done.append,
         )
         await nursery.start(start)
@@ -283,6 +283,8 @@ async def _get(world: World, who: str, action: Get) -> None:
         code = await program.wait()
     finally:
         program.kill()
+        with trio.move_on_after(_KILLED_WITHIN, shield=True):
+            await program.wait()
     seconds = trio.current_time() - begun
     final = {str(one.get("wire")): one for one in program.records() if one.get("event") in ("done", "failed")}
     world.fetched[who] = Fetched(code, seconds, directory, final)

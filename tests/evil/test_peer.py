@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import random
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,7 @@ import trio
 
 from osp2p.errors import ListenFailed, NotAllowed, TrackerUnreachable, UnknownAttack
 from osp2p.evil import Attacked, Bounds, EvilPeer, list_attacks, run_evil_peer
+from osp2p.wire.checksum import write_md5
 from tests.standins.old_client import open_old_connection
 from tests.standins.old_peer import open_old_peer
 from tests.standins.old_tracker import OldTracker, open_old_tracker
@@ -213,3 +215,50 @@ async def test_what_cannot_begin_says_so() -> None:
     async with open_old_tracker() as tracker:
         with pytest.raises(ListenFailed):
             await run_evil_peer(tracker.host, tracker.port, seed=1, port=tracker.port)
+
+
+async def test_what_is_known_is_not_fetched() -> None:
+    async with evil_world("truncated/byte", known={b"other": b"12345"}) as (peer, _, done):
+        assert (await fetch(peer, b"other"))[0] == b"1234"
+        assert (await fetch(peer))[0] == CONTENT[:-1]
+    assert [event.name for event in done] == [b"other", b"a b.bin"]
+
+
+async def test_what_other_evil_peers_say_is_not_taken_for_the_content() -> None:
+    async with evil_world("silence/first-byte") as (first, tracker, _), trio.open_nursery() as nursery:
+        await tracker_learns_checksums(tracker)
+        start = partial(run_evil_peer, tracker.host, tracker.port, "truncated/byte", seed=1, alias=b"second")
+        with trio.fail_after(10):
+            second = await nursery.start(start)
+            assert (await fetch(second))[0] == CONTENT[:-1]
+        assert first.port != second.port
+        nursery.cancel_scope.cancel()
+
+
+async def tracker_learns_checksums(tracker: OldTracker) -> None:
+    async with open_old_connection(tracker.host, tracker.port) as peer:
+        await peer.ask(b"ADDR third 127.0.0.1:1")
+        for name, content in FILES.items():
+            await peer.ask(b"HAVE %s %s" % (name.replace(b" ", b"%20"), write_md5(hashlib.md5(content).digest())))
+
+
+async def test_an_empty_file_is_not_asked_for_and_attacked_with_noise() -> None:
+    async with open_old_tracker() as tracker, open_old_connection(tracker.host, tracker.port) as honest:
+        await honest.ask(b"ADDR anna 127.0.0.1:1")
+        await honest.ask(b"HAVE empty " + write_md5(hashlib.md5(b"").digest()))
+        async with trio.open_nursery() as nursery:
+            peer = await nursery.start(partial(run_evil_peer, tracker.host, tracker.port, "wrong/bit", seed=1))
+            assert b"WANT empty" not in tracker.heard
+            assert len((await fetch(peer, b"empty"))[0]) >= 1000
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_lost_tracker_ends_it_with_one_error() -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def run(task_status: trio.TaskStatus[EvilPeer]) -> None:
+            with pytest.raises(TrackerUnreachable):
+                await run_evil_peer(tracker.host, tracker.port, seed=1, look_every=0.01, task_status=task_status)
+
+        async with open_old_tracker() as tracker:
+            await nursery.start(run)
