@@ -6,6 +6,7 @@ A scenario is data. `scenarios/good.py` is the one to read first; to make anothe
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -178,9 +179,11 @@ class Scenario:
         """Check the table.
 
         Raises:
-            ValueError: somebody appears twice, or there is not exactly one tracker, or it is not first.
+            ValueError: a name is no name, somebody appears twice, or there is not exactly one tracker, or it is not first.
         """
         names = [row.who for row in self.rows]
+        if not all(re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,30}", name) for name in names):
+            raise ValueError("a name in a scenario is letters, digits and -, and begins with a letter")
         if len(set(names)) < len(names):
             raise ValueError("in a scenario everybody has one row")
         trackers = [row for row in self.rows if isinstance(row.does, Track)]

@@ -118,13 +118,15 @@ async def run_world(scenario: Scenario, seed: int, directory: Path, tell: Tell) 
 @asynccontextmanager
 async def _open_nursery() -> AsyncIterator[trio.Nursery]:
     """A nursery for all that is inside this process; what fails there fails the world with one sentence."""
+    failed: WorldFailed | None = None
     try:
         async with trio.open_nursery() as nursery:
             yield nursery
-    except* Osp2pError as group:
-        raise WorldFailed(str(_first(group))) from group
-    except* WorldFailed as group:
-        raise WorldFailed(str(_first(group))) from group
+    except* (Osp2pError, WorldFailed, OSError) as group:
+        failed = WorldFailed(str(_first(group)))
+        failed.__cause__ = group
+    if failed is not None:
+        raise failed
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

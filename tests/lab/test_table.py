@@ -22,6 +22,7 @@ def test_steps_are_in_order_whatever_the_rows_are() -> None:
     ("rows", "text"),
     [
         ((TRACKER, ANNA, ANNA), "one row"),
+        ((TRACKER, Row(who="../x", when=2, does=Share(files=(A,)))), "letters"),
         ((ANNA,), "one tracker"),
         ((TRACKER, Row(who="other", when=2, does=Track())), "one tracker"),
         ((TRACKER, Row(who="anna", when=1, does=Share(files=(A,)))), "before all others"),

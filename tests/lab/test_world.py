@@ -63,10 +63,19 @@ async def test_a_world_that_takes_too_long_fails_and_is_cleared_away(tmp_path: P
     assert not processes_of(tmp_path)
 
 
-async def test_who_cannot_begin_is_named_with_its_last_words(tmp_path: Path) -> None:
-    nameless = Row(who="", when=2, does=Share(files=(SMALL,)))  # the command refuses an empty alias
-    with pytest.raises(WorldFailed, match=r"(?s)has ended; its last words:\n.*alias"):
-        await run_world(replace(WORLD, rows=(TRACKER, nameless)), 1, tmp_path, lambda line: None)
+async def test_who_cannot_begin_is_named_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho there is no $3 here >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(broken))
+    with pytest.raises(WorldFailed, match="tracker has ended; its last words:\nthere is no tracker here"):
+        await run_world(WORLD, 1, tmp_path, lambda line: None)
+
+
+async def test_a_disk_that_refuses_fails_the_world(tmp_path: Path) -> None:
+    impossible = replace(ANNA, does=Share(files=(File("x" * 300, 1),)))
+    with pytest.raises(WorldFailed, match="(?i)name too long"):
+        await run_world(replace(WORLD, rows=(TRACKER, impossible)), 1, tmp_path, lambda line: None)
     assert not processes_of(tmp_path)
 
 
