@@ -179,7 +179,7 @@ class Scenario:
         """Check the table.
 
         Raises:
-            ValueError: a name is no name, somebody appears twice, or there is not exactly one tracker, or it is not first.
+            ValueError: somebody has no proper name or two rows, or there is not one tracker, or it is not first.
         """
         names = [row.who for row in self.rows]
         if not all(re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,30}", name) for name in names):

@@ -74,7 +74,7 @@ async def test_who_cannot_begin_is_named_with_its_last_words(tmp_path: Path, mon
 
 async def test_a_disk_that_refuses_fails_the_world(tmp_path: Path) -> None:
     impossible = replace(ANNA, does=Share(files=(File("x" * 300, 1),)))
-    with pytest.raises(WorldFailed, match="(?i)name too long"):
+    with pytest.raises(WorldFailed, match=r"(?i)name too long"):
         await run_world(replace(WORLD, rows=(TRACKER, impossible)), 1, tmp_path, lambda line: None)
     assert not processes_of(tmp_path)
 
