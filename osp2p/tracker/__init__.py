@@ -1,6 +1,6 @@
-"""The tracker: who is logged in, and who has what."""
+"""The tracker: who is here and who holds what (`registry`), what it understands (`commands`), on trio (`server`)."""
 
-from osp2p.tracker.commands import TrackerOptions
 from osp2p.tracker.server import serve_tracker
+from osp2p.tracker.state import TrackerOptions
 
 __all__ = ["TrackerOptions", "serve_tracker"]

@@ -1,451 +1,419 @@
-"""What a tracker understands: one handler a verb, which parses, applies and writes.
+"""What a tracker understands: one handler a verb, which parses, applies and answers, and the table of them all.
 
-A handler takes a session and a request and returns the whole reply. The table is what HELP prints.
+A handler gets the session, the unquoted words and the attributes of a line, and returns the whole reply. It raises
+`MalformedLine` or `UnsafeName`, which `answer` writes as a reply, and awaits nothing.
 """
 
 from __future__ import annotations
 
-import random
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
-from osp2p.errors import MalformedLine
-from osp2p.limits import Limits
-from osp2p.tracker.registry import Claim, Content, Holding, Member, Outcome, Registry, sample
+from osp2p.errors import MalformedLine, RemoteProtocolError, UnsafeName
+from osp2p.tracker.holdings import NOTHING, Claim, Content, Peer
+from osp2p.tracker.lines import (
+    base_candidates,
+    fit_base_lines,
+    hello_holders,
+    shuffle,
+    shuffled,
+    write_base_line,
+    write_facts,
+    write_hello_line,
+)
+from osp2p.tracker.registry import Outcome
+from osp2p.tracker.state import Session
 from osp2p.wire.address import Address, parse_address
-from osp2p.wire.checksum import parse_md5, write_md5
-from osp2p.wire.entry import FileEntry, PeerEntry, parse_b3, parse_number, write_file_line, write_peer_line
+from osp2p.wire.checksum import check_md5
+from osp2p.wire.entry import parse_b3, parse_number
 from osp2p.wire.reply import write_reply
-from osp2p.wire.request import Request
 from osp2p.wire.table import VerbTable
 from osp2p.wire.word import quote
 
-_MOST = 2**63 - 1
+Words = Sequence[bytes]
+Attributes = Mapping[bytes, bytes]
+Handler = Callable[[Session, Words, Attributes], bytes]
 
-#: How many invented peers a tracker with -f names in every answer. Source: the 2007 tracker.
-FAKES = 250
-
-_OUTCOMES = {
-    outcome: write_reply(code, text)
-    for outcome, code, text in [
-        (Outcome.NEW, 200, b"registered"),
-        (Outcome.CHANGED, 200, b"changed"),
-        (Outcome.SAME, 220, b"registered already"),
-        (Outcome.CONTRADICTS, 500, b"that name has another checksum here; nothing is registered"),
-        (Outcome.TOO_MANY, 300, b"too many files; this one is not registered"),
-    ]
-}
-_ADDR_FIRST = write_reply(300, b"say ADDR first")
-_NO_SUCH_FILE = write_reply(300, b"nobody has a file of that name")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackerOptions:
-    """The options of 2007.
-
-    Attributes:
-        local: peers behind loopback keep 127.x (-l); new ones are told so by ``FEATURE local``.
-        own_host_only: list only peers on the tracker's own host, and ignore the registrations of others (-x).
-        fakes: name 250 peers that are not there in every answer (-f).
-    """
-
-    local: bool = False
-    own_host_only: bool = False
-    fakes: bool = False
-
-
-class Tracker(Protocol):
-    """What all sessions of one tracker share."""
-
-    registry: Registry
-    limits: Limits
-    options: TrackerOptions
-    rng: random.Random
-
-    def own_hosts(self) -> frozenset[str]:
-        """The addresses of the tracker's own host, loopback included."""
-
-    def joined(self, session: Session) -> None:
-        """A peer has logged in: tell those who wait for it."""
-
-    def watch(self, session: Session, on: bool) -> None:
-        """Tell this session's peer of new ones, or no more."""
-
-
-@dataclass(eq=False, slots=True)
-class Session:
-    """One connection, as the handlers see it.
-
-    Attributes:
-        remote: the other side's address.
-        local: our side's.
-        hello: whether HELLO was said.
-        used: whether any request came, so that HELLO is not the first line any more.
-        member: the peer that logged in here.
-        blocked: whether BLOCKNOTIFY waits for the next peer.
-        arrivals: peers that registered since BLOCKNOTIFY was first said; None before.
-        unread: what was received while BLOCKNOTIFY waited.
-        ended: whether QUIT was said.
-    """
-
-    tracker: Tracker
-    remote: Address
-    local: Address
-    hello: bool = False
-    used: bool = False
-    member: Member | None = None
-    blocked: bool = False
-    arrivals: list[PeerEntry] | None = field(default=None)
-    unread: bytes = b""
-    ended: bool = False
-
-    def take_unread(self) -> bytes:
-        """What was received while BLOCKNOTIFY waited; from now on nothing."""
-        unread, self.unread = self.unread, b""
-        return unread
-
-
-Handler = Callable[[Session, Request], bytes]
 VERBS: VerbTable[Handler] = VerbTable()
+
+#: Largest size of a file that anybody may claim.
+MAX_SIZE = 2**63 - 1
+
+GREETING = write_reply(200, b"HELP lists the commands", context=[(200, b"This is an OSP2P tracker.")])
+
+_ADDR_FIRST = write_reply(300, b"say ADDR first")
+_IGNORED = write_reply(220, b"noted, but this tracker lists only peers on its own host")
+_NOBODY = write_reply(300, b"nobody has it")
+
+#: What remains of an old client's buffer for PEER lines, beside the terminator with its two numbers.
+_TERMINATOR_ROOM = len(b"200 10000 of 10000 peers, drawn at random\n")
 
 
 def answer(session: Session, line: bytes) -> bytes:
-    """Answer one line: with a whole reply, or with nothing where it was blank or the answer waits."""
+    """Answer one line with a whole reply; a blank line, and a BLOCKNOTIFY that waits, with nothing."""
     try:
-        found = VERBS.parse(line, hello=session.hello)
+        found = VERBS.split(line, hello=session.hello)
         if found is None:
             return b""
-        verb, request = found
-        reply = verb.handler(session, request)
-    except MalformedLine as error:
+        reply = found[0].handler(session, found[1], found[2])
+    except RemoteProtocolError as error:
         reply = write_reply(error.code, str(error).encode())
-    session.used = True
+    except UnsafeName as error:
+        reply = write_reply(500, str(error).encode())
+    session.commanded = True
     return reply
 
 
-@VERBS.verb("HELP", (0, 0), "HELP", "this list")
-def _help(session: Session, request: Request) -> bytes:
-    context = [(200, f"{verb.usage}: {verb.help}".encode()) for verb in VERBS]
-    return write_reply(200, b"end of the list", context=context)
+# --- getting acquainted ---
 
 
-@VERBS.verb("HELLO", (1, None), "HELLO OSP2P/2", "speak OSP2P/2 from here on; the first line, if at all")
-def _hello(session: Session, request: Request) -> bytes:
-    if request.words[0].upper() != b"OSP2P/2":
-        raise MalformedLine("this tracker speaks OSP2P/2; say HELLO OSP2P/2")
-    if session.used:
-        return write_reply(300, b"HELLO comes before every other command")
+@VERBS.verb("HELP", (0, 0), "HELP", "list the commands")
+def _help(session: Session, words: Words, attributes: Attributes) -> bytes:
+    remarks = [(200, f"{verb.usage}: {verb.help}".encode()) for verb in VERBS]
+    return write_reply(200, b"key= and STAT only after HELLO", context=remarks)
+
+
+@VERBS.verb("HELLO", (1, 1), "HELLO OSP2P/2 [key=value...]", "speak OSP2P/2; the first command", attributes=True)
+def _hello(session: Session, words: Words, attributes: Attributes) -> bytes:
+    if words[0].upper() != b"OSP2P/2":
+        raise MalformedLine("this tracker speaks OSP2P/2")
+    if session.commanded:
+        return write_reply(300, b"HELLO comes before every other command, and once")
     session.hello = True
-    features = [b"FEATURE b3", b"FEATURE stat", b"FEATURE pages %d" % session.tracker.limits.max_list_page]
-    if session.tracker.options.local:
+    features = [b"FEATURE b3", b"FEATURE stat", b"FEATURE pages %d" % session.state.limits.max_list_page]
+    if session.state.options.local:
         features.append(b"FEATURE local")
     return write_reply(200, b"hello", features)
 
 
-# --- who is here ---
+@VERBS.verb("ADDR", (2, 2), "ADDR alias ip:port", "register as a peer that listens there")
+def _addr(session: Session, words: Words, attributes: Attributes) -> bytes:
+    session.attention = True
+    state = session.state
+    if session.peer is not None or session.ignored:
+        return write_reply(300, b"this connection has registered already")
+    alias = words[0]
+    if len(alias) > state.limits.max_alias:
+        return write_reply(300, b"an alias has at most %d bytes" % state.limits.max_alias)
+    if b"\0" in alias:
+        raise MalformedLine("an alias has no NUL byte")
+    address, remarks = _true_address(session, parse_address(words[1], ipv6=session.hello))
+    if address.is_ipv6 and not session.hello:
+        return write_reply(300, b"connect over IPv4: only programs that say HELLO can be told of IPv6 addresses")
+    if state.options.own_host_only and not session.is_own_host():
+        session.ignored = True
+        return _IGNORED
+    hello_line = write_hello_line(alias, address, hello=session.hello)
+    base_line = write_base_line(alias, address, state.limits)
+    source = session.remote.host
+    peer = Peer(alias, address, source, hello=session.hello, base_line=base_line, hello_line=hello_line)
+    state.login(session, peer)
+    return write_reply(200, b"you are registered at %s" % str(address).encode(), context=remarks)
 
 
-@VERBS.verb("ADDR", (2, 2), "ADDR alias ip:port", "log in: what you are called, and where you listen")
-def _addr(session: Session, request: Request) -> bytes:
-    tracker = session.tracker
-    if session.member is not None:
-        return write_reply(300, b"you have said ADDR already")
-    alias, text = request.words
-    if len(alias) > tracker.limits.max_alias or not alias:
-        return write_reply(300, b"an alias has 1 to %d bytes" % tracker.limits.max_alias)
-    claimed = parse_address(text, ipv6=session.hello)
-    address, remarks = _real_address(session, claimed)
-    if tracker.options.own_host_only and address.host not in tracker.own_hosts():
-        return write_reply(220, b"this tracker lists only peers on its own host; you are not listed")
-    session.member = tracker.registry.join(alias, address, hello=session.hello)
-    tracker.joined(session)
-    return write_reply(200, b"welcome", context=[(220, remark) for remark in remarks])
+def _true_address(session: Session, claimed: Address) -> tuple[Address, list[tuple[int, bytes]]]:
+    """Where a peer is, and the remarks that tell it so.
 
-
-def _real_address(session: Session, claimed: Address) -> tuple[Address, list[bytes]]:
-    """The address under which a peer is listed, and what it should know about that.
-
-    It is the connection's own, whatever was claimed; but from loopback a peer may claim any address of this host.
+    It is where its connection comes from, except that a peer on the tracker's own host may name any address of that
+    host: the tracker cannot know by which one the others reach it, the peer can.
     """
     remote = session.remote
-    if claimed.host == remote.host or (remote.is_loopback and claimed.host in session.tracker.own_hosts()):
+    if claimed.host == remote.host:
         return claimed, []
-    if remote.is_loopback and claimed.is_loopback:
+    if session.is_own_host() and (claimed.is_loopback or claimed.host in session.state.own_addresses()):
         return claimed, []
-    real = Address(remote.host, claimed.port)
-    return real, [f"your connection does not come from {claimed.host}".encode(), f"you are listed at {real}".encode()]
+    seen = Address(remote.host, claimed.port)
+    return seen, [
+        (220, b"your connection does not come from %s" % claimed.host.encode()),
+        (220, b"you are registered at %s instead" % str(seen).encode()),
+    ]
 
 
-@VERBS.verb("WHO", (0, 0), "WHO", "the peers that are logged in")
-def _who(session: Session, request: Request) -> bytes:
-    tracker = session.tracker
-    members = [member for member in tracker.registry.members if session.hello or not member.address.is_ipv6]
-    if session.hello:
-        most = tracker.limits.max_who_peers
-        lines = [write_peer_line(_entry(member)) for member in members[:most]]
-        lines += _fakes(session)
-        return write_reply(200, b"%d peers" % len(members), lines)
-    return _base_peers(session, members, b"peers are logged in")
-
-
-@VERBS.verb("CHECKPEER", (2, 2), "CHECKPEER alias ip:port", "is this peer logged in, and what has it")
-def _checkpeer(session: Session, request: Request) -> bytes:
-    alias, text = request.words
-    address = parse_address(text, ipv6=session.hello)
-    for member in session.tracker.registry.members:
-        if member.address == address and member.alias == alias:
-            first = next((name for name, holding in member.files.items() if not holding.partial), None)
-            return write_reply(200, b"logged in", [] if first is None else [write_file_line(FileEntry(first))])
-    return write_reply(300, b"no such peer is logged in")
-
-
-@VERBS.verb("NOTIFY", (0, 0), "NOTIFY", "connect to my port whenever a new peer logs in")
-def _notify(session: Session, request: Request) -> bytes:
-    if session.member is None:
-        return _ADDR_FIRST
-    session.tracker.watch(session, True)
-    return write_reply(200, b"you will be told")
-
-
-@VERBS.verb("NONOTIFY", (0, 0), "NONOTIFY", "no more of that")
-def _nonotify(session: Session, request: Request) -> bytes:
-    if session.member is None:
-        return write_reply(220, b"you were not being told")
-    session.tracker.watch(session, False)
-    return write_reply(200, b"you will not be told any more")
-
-
-@VERBS.verb("BLOCKNOTIFY", (0, 0), "BLOCKNOTIFY", "answer when the next new peer logs in")
-def _blocknotify(session: Session, request: Request) -> bytes:
-    if session.arrivals is None:
-        session.arrivals = []
-    session.blocked = True
-    return next_arrival(session)
-
-
-def next_arrival(session: Session) -> bytes:
-    """The answer to BLOCKNOTIFY, if a peer has come; else nothing."""
-    if not session.blocked or not session.arrivals:
-        return b""
-    session.blocked = False
-    return write_reply(200, b"a new peer", [write_peer_line(session.arrivals.pop(0))])
-
-
-# --- who has what ---
-
-
-@VERBS.verb("HAVE", (1, 2), "HAVE file [md5] [size=] [b3=] [part=yes]", "share a file")
-def _have(session: Session, request: Request) -> bytes:
-    member = session.member
-    if member is None:
-        return _ADDR_FIRST
-    words = request.words
-    name = words[0]
-    limits = session.tracker.limits
-    if len(name) > limits.max_name:
-        raise MalformedLine(f"a name has at most {limits.max_name} bytes")
-    if b"\0" in name:
-        raise MalformedLine("a name has no NUL byte")
-    md5 = parse_md5(words[1]) if len(words) == 2 else None
-    attributes = request.attributes
-    if not attributes:
-        return _OUTCOMES[session.tracker.registry.have(member, name, Claim(md5))]
-    size = parse_number(attributes[b"size"], _MOST, "size") if b"size" in attributes else None
-    b3 = parse_b3(attributes[b"b3"]) if b"b3" in attributes else None
-    partial = attributes.get(b"part", b"no")
-    if partial not in (b"yes", b"no"):
-        raise MalformedLine("part is yes or no")
-    return _OUTCOMES[session.tracker.registry.have(member, name, Claim(md5, size, b3, partial == b"yes"))]
-
-
-@VERBS.verb("DONTHAVE", (1, 1), "DONTHAVE file", "share it no longer")
-def _donthave(session: Session, request: Request) -> bytes:
-    member = session.member
-    if member is None:
-        return _ADDR_FIRST
-    if session.tracker.registry.dont_have(member, request.words[0]):
-        return write_reply(200, b"withdrawn")
-    return write_reply(220, b"it was not registered")
-
-
-@VERBS.verb("WANT", (0, 1), "WANT file [b3=] [max=]", "who has a file")
-def _want(session: Session, request: Request) -> bytes:
+@VERBS.verb("WHO", (0, 0), "WHO", "list the peers")
+def _who(session: Session, words: Words, attributes: Attributes) -> bytes:
+    session.attention = True
+    state = session.state
+    peers = list(state.registry.peers)
     if not session.hello:
-        if not request.words:
-            raise MalformedLine("wrong number of words; usage: WANT file")
-        holders = [holding.member for holding in session.tracker.registry.base_holders(request.words[0])]
-        if not holders and not session.tracker.options.fakes:
-            return _NO_SUCH_FILE
-        return _base_peers(session, holders, b"peers have it")
-    return _want_after_hello(session, request)
-
-
-def _want_after_hello(session: Session, request: Request) -> bytes:
-    tracker = session.tracker
-    limits = tracker.limits
-    text = request.attributes.get(b"max")
-    most = limits.max_want_peers if text is None else min(parse_number(text, _MOST, "max"), limits.max_want_peers)
-    b3 = parse_b3(request.attributes[b"b3"]) if b"b3" in request.attributes else None
-    holders: Sequence[Holding]
-    if request.words:
-        content = tracker.registry.content(request.words[0], b3)
-        holders = tracker.registry.holders(request.words[0], content) if content is not None else []
-    elif b3 is not None:
-        holders = list(tracker.registry.holders_of(b3))
-    else:
-        raise MalformedLine("WANT needs a file, or b3=")
-    if not holders and not tracker.options.fakes:
-        return _NO_SUCH_FILE
-    lines = [write_peer_line(_holder_entry(holding)) for holding in sample(holders, most, tracker.rng)]
-    return write_reply(200, b"%d peers have it" % len(holders), lines + _fakes(session))
-
-
-@VERBS.verb("LIST", (0, 0), "LIST [prefix=] [after=] [max=]", "the files that there are")
-def _list(session: Session, request: Request) -> bytes:
-    registry, limits = session.tracker.registry, session.tracker.limits
+        return _base_answer(session, [peers], b"peers", b"")
     lines: list[bytes] = []
-    if not session.hello:
-        for name in registry.names():
-            if len(lines) >= limits.max_base_list:
-                break
-            if registry.base_content(name) is not None:
-                lines.append(b"FILE " + quote(name))
-        return write_reply(200, b"%d of %d files" % (len(lines), registry.name_count), lines)
-    text = request.attributes.get(b"max")
-    most = limits.max_list_page if text is None else min(parse_number(text, _MOST, "max"), limits.max_list_page)
-    names = registry.names(request.attributes.get(b"prefix", b""), request.attributes.get(b"after", b""))
-    for _, name in zip(range(most), names, strict=False):
-        lines += [write_file_line(FileEntry(name, _facts(content))) for content in registry.contents(name)]
-    return write_reply(200, b"%d of %d files" % (len(lines), registry.name_count), lines)
+    room = state.limits.max_answer_bytes
+    for peer in shuffled(peers, state.rng):
+        room -= len(peer.hello_line) + 1
+        if room < 0 or len(lines) >= state.limits.max_who_peers:
+            break
+        lines.append(peer.hello_line)
+    return _hello_answer(session, lines, len(state.registry.peers), b"peers")
 
 
-@VERBS.verb("MD5SUM", (1, 1), "MD5SUM file", "the checksum of a file")
-def _md5sum(session: Session, request: Request) -> bytes:
-    content = session.tracker.registry.content(request.words[0])
-    if content is None or content.md5 is None:
-        return write_reply(300, b"no checksum of that file is known")
-    return write_reply(200, b"so its registrants say", [write_md5(content.md5)])
+@VERBS.verb("CHECKPEER", (2, 2), "CHECKPEER alias ip:port", "tell whether a peer is registered, with one of its files")
+def _checkpeer(session: Session, words: Words, attributes: Attributes) -> bytes:
+    session.attention = True
+    address = parse_address(words[1], ipv6=session.hello)
+    shown = b"PEER %s " % quote(words[0])
+    for peer in session.state.registry.at_address(address):
+        # A long alias goes by what WHO and WANT show of it, too.
+        if words[0] == peer.alias or peer.base_line.startswith(shown) or peer.hello_line.startswith(shown):
+            name = next(iter(peer.files), None)
+            return write_reply(200, b"it is registered", [] if name is None else [b"FILE " + quote(name)])
+    return write_reply(300, b"no such peer is registered")
 
 
-@VERBS.verb("STAT", (1, 1), "STAT file [b3=]", "what is known of a file", hello=True)
-def _stat(session: Session, request: Request) -> bytes:
-    b3 = parse_b3(request.attributes[b"b3"]) if b"b3" in request.attributes else None
-    content = session.tracker.registry.content(request.words[0], b3)
-    if content is None:
-        return _NO_SUCH_FILE
-    lines = []
-    if content.size is not None:
-        lines.append(b"SIZE %d" % content.size)
-    if content.b3 is not None:
-        lines.append(b"B3 " + content.b3.hex().encode())
-    if content.md5 is not None:
-        lines.append(b"MD5 " + write_md5(content.md5))
-    lines += [b"PEERS %d" % content.whole, b"PARTIAL %d" % content.partial]
-    others = len(session.tracker.registry.contents(request.words[0])) - 1
-    return write_reply(200, b"there are %d other contents of that name" % others, lines)
-
-
-@VERBS.verb("QUIT", (0, None), "QUIT", "log out and close")
-def _quit(session: Session, request: Request) -> bytes:
-    session.ended = True
+@VERBS.verb("Q", (0, None), "Q", "the same")
+@VERBS.verb("QUIT", (0, None), "QUIT", "say goodbye")
+def _quit(session: Session, words: Words, attributes: Attributes) -> bytes:
+    session.closing = session.attention = True
+    session.state.logout(session)
     return write_reply(200, b"goodbye")
 
 
-@VERBS.verb("Q", (0, None), "Q", "the same as QUIT")
-def _q(session: Session, request: Request) -> bytes:
-    return _quit(session, request)
+# --- files ---
+
+_HAVE_ANSWERS = {
+    Outcome.REGISTERED: write_reply(200, b"registered"),
+    Outcome.ALREADY: write_reply(220, b"registered already"),
+    Outcome.CHANGED: write_reply(200, b"changed"),
+    Outcome.CONTRADICTS: write_reply(500, b"another content is registered under that name; yours is not"),
+    Outcome.TOO_MANY_FILES: write_reply(300, b"you have registered as many files as you may"),
+    Outcome.TOO_MANY_CONTENTS: write_reply(300, b"that name stands for as many contents as it may"),
+    Outcome.FULL: write_reply(300, b"this tracker is full"),
+}
 
 
-# --- how peers are written ---
+@VERBS.verb("HAVE", (1, 2), "HAVE file [md5] [size=] [b3=] [part=yes]", "register a file")
+def _have(session: Session, words: Words, attributes: Attributes) -> bytes:
+    peer = session.peer
+    if peer is None:
+        return _IGNORED if session.ignored else _ADDR_FIRST
+    claim = _parse_claim(words, attributes) if attributes or len(words) > 1 else NOTHING
+    return _HAVE_ANSWERS[session.state.registry.register(peer, words[0], claim)]
 
 
-def _entry(member: Member) -> PeerEntry:
-    return PeerEntry(member.alias, member.address, {b"v": b"2"} if member.hello else {})
+def _parse_claim(words: Words, attributes: Attributes) -> Claim:
+    """Read what stands behind the name in a HAVE.
 
-
-def _facts(content: Content) -> dict[bytes, bytes]:
-    facts = {}
-    if content.size is not None:
-        facts[b"size"] = b"%d" % content.size
-    if content.b3 is not None:
-        facts[b"b3"] = content.b3.hex().encode()
-    return facts
-
-
-def _holder_entry(holding: Holding) -> PeerEntry:
-    """A holder as programs that said HELLO see it. What the content is claimed by those who can prove it later."""
-    member = holding.member
-    if not member.hello:
-        return PeerEntry(member.alias, member.address)
-    attributes = {b"v": b"2", **_facts(holding.content)}
-    if holding.partial:
-        attributes[b"part"] = b"yes"
-    return PeerEntry(member.alias, member.address, attributes)
-
-
-def _fakes(session: Session) -> list[bytes]:
-    """With -f: peers that are not there, at addresses where asking them harms nobody but this host."""
-    if not session.tracker.options.fakes:
-        return []
-    rng = session.tracker.rng
-    lines = []
-    for number in range(FAKES):
-        host = session.local.host
-        if session.local.is_loopback or session.local.is_ipv6:
-            host = f"127.{rng.randrange(1, 255)}.{rng.randrange(1, 255)}.{rng.randrange(1, 255)}"
-        lines.append(b"PEER fake%d %s:%d" % (number, host.encode(), rng.randrange(50000, 65536)))
-    return lines
-
-
-def base_peer_line(member: Member, limits: Limits) -> bytes:
-    """A PEER line that every old program can hold: with a shortened alias where it would be too long."""
-    address = str(member.address).encode()
-    room = limits.max_base_peer_line - len(b"PEER  ") - len(address)
-    alias = quote(member.alias)
-    if len(alias) > room:
-        alias = quote(member.alias[: max(1, (room - 3) // 3)]) + b"..."
-    return b"PEER %s %s" % (alias, address)
-
-
-def _base_peers(session: Session, members: Sequence[Member], what: bytes) -> bytes:
-    """An answer that fits the one buffer of an old program: a random sample, and the honest number in the text.
-
-    No source address fills more than its share of a sample while there are others to name.
+    Raises:
+        MalformedLine: something of another form.
     """
-    tracker, limits = session.tracker, session.tracker.limits
-    shuffled = tracker.rng.sample(members, min(len(members), 4 * limits.max_base_reply // 20))
-    if tracker.options.fakes:
-        lines = [base_peer_line(member, limits) for member in shuffled] + _fakes(session)
-        tracker.rng.shuffle(lines)
-        return write_reply(200, b"%d %s" % (len(lines), what), lines)
-    room = limits.max_base_reply - 64
-    lines = [base_peer_line(member, limits) for member in shuffled]
-    if len(members) > len(shuffled) or sum(len(line) + 1 for line in lines) > room:
-        lines = _fit(shuffled, room, limits)
-        return write_reply(200, b"%d of %d %s" % (len(lines), len(members), what), lines)
-    return write_reply(200, b"%d %s" % (len(lines), what), lines)
+    md5 = words[1] if len(words) > 1 else None
+    if md5 is not None:
+        check_md5(md5)
+    b3 = _parse_b3_attribute(attributes)
+    size = attributes.get(b"size")
+    length = None if size is None else parse_number(size, MAX_SIZE, "a size")
+    part = attributes.get(b"part")
+    if part not in (None, b"yes", b"no"):
+        raise MalformedLine("part is yes or no")
+    return Claim(md5, b3, length, part == b"yes")
 
 
-def _fit(members: Iterable[Member], room: int, limits: Limits) -> list[bytes]:
-    """As many PEER lines as fit, with at most a share of them from one address while others wait."""
-    used: Counter[str] = Counter()
-    chosen: list[bytes] = []
-    later: list[bytes] = []
-    quota = int(room * limits.max_same_host_share)
-    for member in members:
-        line = base_peer_line(member, limits)
-        host = member.address.host
-        if used[host] + len(line) + 1 > quota:
-            later.append(line)
-            continue
-        used[host] += len(line) + 1
-        chosen.append(line)
-    fitting: list[bytes] = []
-    for line in chosen + later:
-        if room < len(line) + 1:
+def _parse_b3_attribute(attributes: Attributes) -> bytes | None:
+    """Read ``b3=``, if it is there.
+
+    Raises:
+        MalformedLine.
+    """
+    text = attributes.get(b"b3")
+    return None if text is None else parse_b3(text)
+
+
+@VERBS.verb("DONTHAVE", (1, 1), "DONTHAVE file", "withdraw a file")
+def _donthave(session: Session, words: Words, attributes: Attributes) -> bytes:
+    if session.peer is not None and session.state.registry.withdraw(session.peer, words[0]):
+        return write_reply(200, b"withdrawn")
+    return write_reply(220, b"there was nothing to withdraw")
+
+
+@VERBS.verb("WANT", (0, 1), "WANT file [b3=] [max=]", "list the peers that have a file")
+def _want(session: Session, words: Words, attributes: Attributes) -> bytes:
+    state = session.state
+    if attributes or not words:
+        contents = _wanted(session, words, attributes)
+    else:
+        contents = state.registry.default(words[0])
+        if len(contents) == 1 and state.fakes is None and (reply := _few_holders(session, contents[0])):
+            return reply
+    if not contents:
+        return _NOBODY
+    if not session.hello:
+        return _base_answer(session, [content.complete for content in contents], b"holders", _NOBODY)
+    most = state.limits.max_want_peers
+    if b"max" in attributes:
+        most = min(most, parse_number(attributes[b"max"], MAX_SIZE, "max"))
+    lines, total = hello_holders(contents, most, state.rng, named=not words)
+    if not lines and most:
+        return _NOBODY
+    session.attention = len(lines) > _MANY_LINES
+    return _hello_answer(session, lines, total, b"holders")
+
+
+def _few_holders(session: Session, content: Content) -> bytes:
+    """The answer that nearly every WANT gets, without the work that only long ones need; b"" if it isn't that one."""
+    peers = content.complete
+    if len(peers) > _FEW_LINES or content.partial:
+        return b""
+    if session.hello:
+        facts = write_facts(content.known_size, content.b3) + b"\n"
+        lines = [peer.hello_line + (facts if peer.hello else b"\n") for peer in peers if peer.hello_line]
+    else:
+        lines = [peer.base_line for peer in peers if peer.base_line]
+    if len(lines) > 1:
+        shuffle(lines, session.state.rng)
+    return b"%s200 %d of %d holders\n" % (b"".join(lines), len(lines), len(lines)) if lines else _NOBODY
+
+
+#: So few PEER lines fit everybody's buffer.
+_FEW_LINES = 10
+
+#: So many PEER lines are enough work to let other connections have a turn.
+_MANY_LINES = 50
+
+
+def _wanted(session: Session, words: Words, attributes: Attributes) -> tuple[Content, ...]:
+    """The contents that a name, a b3 or both of them mean.
+
+    Raises:
+        MalformedLine: neither is there.
+    """
+    registry = session.state.registry
+    b3 = _parse_b3_attribute(attributes)
+    if words:
+        return registry.default(words[0]) if b3 is None else registry.named(words[0], b3)
+    if b3 is None:
+        raise MalformedLine("wrong number of words; usage: WANT file [b3=] [max=], or WANT b3= [max=]")
+    return registry.with_b3(b3)
+
+
+def _base_answer(session: Session, lists: Sequence[Sequence[Peer]], what: bytes, nobody: bytes) -> bytes:
+    """Answer a base client with PEER lines: as many as fit its buffer, with the honest total in the text.
+
+    Args:
+        nobody: the reply where there is nobody; b"" for an empty list.
+    """
+    state = session.state
+    candidates, total = base_candidates(lists, state.limits, state.rng)
+    if not candidates and nobody:
+        return nobody
+    room = state.limits.max_base_reply - _TERMINATOR_ROOM
+    lines = [peer.base_line for peer in candidates]
+    if sum(map(len, lines)) <= room and len(lines) == total:
+        shuffle(lines, state.rng)
+        text = b"200 %d of %d %s" % (total, total, what)
+    else:
+        session.attention = True
+        lines = fit_base_lines(candidates, room, state.limits.max_same_host_share, state.rng)
+        text = b"200 %d of %d %s, drawn at random" % (len(lines), total, what)
+    if state.fakes is not None:
+        lines += [line + b"\n" for line in _fake_lines(session)]
+        shuffle(lines, state.rng)
+    return b"".join(lines) + text + b"\n"
+
+
+def _hello_answer(session: Session, lines: list[bytes], total: int, what: bytes) -> bytes:
+    """Answer a program that said HELLO with PEER lines."""
+    shown = len(lines)
+    if session.state.fakes is not None:
+        lines = shuffle(lines + _fake_lines(session), session.state.rng)
+    return write_reply(200, b"%d of %d %s" % (shown, total, what), lines)
+
+
+def _fake_lines(session: Session) -> list[bytes]:
+    state = session.state
+    assert state.fakes is not None
+    return state.fakes.lines(None if session.local.is_ipv6 or session.local.is_loopback else session.local.host)
+
+
+@VERBS.verb("LIST", (0, 0), "LIST [prefix=] [after=] [max=]", "list the files")
+def _list(session: Session, words: Words, attributes: Attributes) -> bytes:
+    session.attention = True
+    registry, limits = session.state.registry, session.state.limits
+    most = limits.max_list_page if session.hello else limits.max_base_list
+    if b"max" in attributes:
+        most = min(most, parse_number(attributes[b"max"], MAX_SIZE, "max"))
+    prefix, after = attributes.get(b"prefix", b""), attributes.get(b"after", b"")
+    names = registry.names.after(after) if after >= prefix else registry.names.since(prefix)
+    lines: list[bytes] = []
+    shown = 0
+    room = limits.max_answer_bytes
+    for looked_at, name in enumerate(names):
+        if shown >= most or room <= 0 or looked_at >= limits.max_list_page or not name.startswith(prefix):
             break
-        room -= len(line) + 1
-        fitting.append(line)
-    return fitting
+        found = _file_lines(session, name)
+        lines += found
+        shown += bool(found)
+        room -= sum(map(len, found))
+    return write_reply(200, b"%d of %d names" % (shown, len(registry.names)), lines)
+
+
+def _file_lines(session: Session, name: bytes) -> list[bytes]:
+    """The FILE lines of a name: the default content, and for programs that said HELLO the others behind it."""
+    line = b"FILE " + quote(name)
+    registry = session.state.registry
+    default = registry.default(name)
+    if not session.hello:
+        return [line] if any(peer.base_line for content in default for peer in content.complete) else []
+    others = [content for content in registry.contents(name) if content not in default]
+    return [line + write_facts(*_size_and_b3(default)), *(line + write_facts(*_size_and_b3([c])) for c in others)]
+
+
+def _size_and_b3(contents: Sequence[Content]) -> tuple[int | None, bytes | None]:
+    """What is claimed of contents that count as one."""
+    size = next((content.known_size for content in contents if content.known_size is not None), None)
+    return size, next((content.b3 for content in contents if content.b3 is not None), None)
+
+
+@VERBS.verb("MD5SUM", (1, 1), "MD5SUM file [b3=]", "tell the checksum of a file")
+def _md5sum(session: Session, words: Words, attributes: Attributes) -> bytes:
+    contents = _wanted(session, words, attributes)
+    md5 = next((content.md5 for content in contents if content.md5 is not None), None)
+    return write_reply(300, b"no checksum of it is known") if md5 is None else write_reply(200, b"as registered", [md5])
+
+
+@VERBS.verb("STAT", (1, 1), "STAT file [b3=]", "tell what is registered of a file", hello=True)
+def _stat(session: Session, words: Words, attributes: Attributes) -> bytes:
+    contents = _wanted(session, words, attributes)
+    if not contents:
+        return _NOBODY
+    size, b3 = _size_and_b3(contents)
+    md5 = next((content.md5 for content in contents if content.md5 is not None), None)
+    others = len(session.state.registry.contents(words[0])) - len(contents)
+    lines = [
+        *([b"SIZE %d" % size] if size is not None else []),
+        *([b"B3 " + b3.hex().encode()] if b3 is not None else []),
+        *([b"MD5 " + md5] if md5 is not None else []),
+        b"PEERS %d" % sum(len(content.complete) for content in contents),
+        b"PARTIAL %d" % sum(len(content.partial) for content in contents),
+    ]
+    return write_reply(200, b"so it is registered, beside %d other contents of that name" % others, lines)
+
+
+# --- being told of new peers ---
+
+
+@VERBS.verb("NOTIFY", (0, 0), "NOTIFY", "have new peers told to your port")
+def _notify(session: Session, words: Words, attributes: Attributes) -> bytes:
+    if session.peer is None:
+        return _IGNORED if session.ignored else _ADDR_FIRST
+    session.state.subscriptions.subscribe(session.peer)
+    return write_reply(200, b"you will be told of new peers")
+
+
+@VERBS.verb("NONOTIFY", (0, 0), "NONOTIFY", "end that")
+def _nonotify(session: Session, words: Words, attributes: Attributes) -> bytes:
+    if session.peer is None:
+        return write_reply(220, b"nothing was told to you")
+    session.state.subscriptions.unsubscribe(session.peer)
+    return write_reply(200, b"you will not be told of new peers")
+
+
+@VERBS.verb("BLOCKNOTIFY", (0, 0), "BLOCKNOTIFY", "wait for the next new peer")
+def _blocknotify(session: Session, words: Words, attributes: Attributes) -> bytes:
+    session.state.listeners[session] = None
+    reply = write_news(session)
+    session.waiting = session.attention = not reply
+    return reply
+
+
+def write_news(session: Session) -> bytes:
+    """The answer to BLOCKNOTIFY, or b"" while there is none."""
+    line = session.take_news()
+    return b"" if line is None else write_reply(200, b"a new peer", [line])

@@ -1,109 +1,50 @@
-"""The tracker's books: who is logged in, and who has what. Pure: no socket, no clock, and randomness comes in.
+"""The tracker's books: who is logged in, who holds what. Pure: no socket, no clock, no randomness.
 
-A name stands for one or more contents. Each registration of a peer for a name belongs to one of them. A content is
-known by its b3; where that is not known, by its MD5; else it is the unknown content, of which a name has at most one.
-A content lives as long as it has a registration, and so does its checksum.
+A name stands for one content or for several. What tells two contents of a name apart is their b3; a registration
+without b3 belongs to the content that its MD5 names, or else to one without b3 that nothing contradicts. So without
+HELLO there is one content a name, as in 2007. All that a content says is claimed by whoever registered it.
 
-The *default* content of a name is that of its oldest whole registration. It is the only one that base clients see.
+The **default** of a name is what base clients see, and what WANT, STAT and MD5SUM mean without ``b3=``. It is the
+content of whoever has registered the name for the longest time (holders of the whole file before partial ones),
+together with one companion: a holder that named no b3 is taken to mean the default content unless its MD5 says
+otherwise, and if such a holder is the oldest, the oldest b3 that its MD5 doesn't contradict counts as its own.
+
+Memory is what counts here: at a million registrations, each (peer, file) costs an entry in the peer's dictionary and a
+place in the content's list, and nothing else. A list keeps the places of holders that have left until somebody looks at
+it or half of it is gone, so that forgetting a peer costs a constant time a file, whatever else holds it.
 """
 
 from __future__ import annotations
 
-import random
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from operator import attrgetter
+from collections import deque
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from typing import cast
 
+from osp2p.content.name import safe_parts
 from osp2p.limits import Limits
+from osp2p.tracker.holdings import DISPUTED, NOTHING, Claim, Content, Peer, Rivals
+from osp2p.tracker.names import SortedNames
 from osp2p.wire.address import Address
 
-
-class Outcome(Enum):
-    """What became of a HAVE."""
-
-    NEW = "registered"
-    CHANGED = "changed"
-    SAME = "registered already"
-    CONTRADICTS = "that name has another checksum"
-    TOO_MANY = "too many files"
+#: How many files of a peer are forgotten in one go: a few milliseconds.
+FORGET_AT_ONCE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a peer says of a file that it has.
+class Outcome(IntEnum):
+    """What came of a HAVE."""
 
-    Attributes:
-        md5: 16 bytes, or None.
-        size: bytes, or None.
-        b3: 32 bytes, or None.
-        partial: whether it is still being fetched.
-    """
-
-    md5: bytes | None = None
-    size: int | None = None
-    b3: bytes | None = None
-    partial: bool = False
-
-
-_NOTHING = Claim()
-
-
-class Member:
-    """A peer that is logged in.
-
-    Attributes:
-        alias: raw bytes.
-        address: where it listens.
-        hello: whether it speaks OSP2P/2.
-        files: its registrations, by name.
-        rejected: names whose checksum was contradicted.
-    """
-
-    __slots__ = ("address", "alias", "files", "hello", "rejected")
-
-    def __init__(self, alias: bytes, address: Address, hello: bool) -> None:
-        self.alias = alias
-        self.address = address
-        self.hello = hello
-        self.files: dict[bytes, Holding] = {}
-        self.rejected: set[bytes] = set()
-
-
-class Content:
-    """One content of a name, as its registrants claim it, with the numbers of whole and partial registrations."""
-
-    __slots__ = ("b3", "md5", "partial", "size", "whole")
-
-    def __init__(self, claim: Claim) -> None:
-        self.b3 = claim.b3
-        self.md5 = claim.md5
-        self.size = claim.size
-        self.whole = 0
-        self.partial = 0
-
-
-class Holding:
-    """One registration: a peer has one content of a name. `since` orders the registrations of a name by age."""
-
-    __slots__ = ("content", "member", "partial", "since")
-
-    def __init__(self, member: Member, content: Content, since: int, partial: bool) -> None:
-        self.member = member
-        self.content = content
-        self.since = since
-        self.partial = partial
-
-
-_SINCE = attrgetter("since")
-
-#: A name's registrations, the oldest first.
-Holdings = list[Holding]
+    REGISTERED = 0
+    ALREADY = 1
+    CHANGED = 2
+    CONTRADICTS = 3
+    TOO_MANY_FILES = 4
+    TOO_MANY_CONTENTS = 5
+    FULL = 6
 
 
 class Registry:
-    """All books of one tracker.
+    """The books.
 
     Args:
         limits: `max_base_files`, `max_files`, `max_registrations`, `max_contents_per_name`.
@@ -111,245 +52,374 @@ class Registry:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._members: dict[Member, None] = {}
-        self._names: dict[bytes, Holdings] = {}
-        self._by_b3: dict[bytes, list[bytes]] = {}
-        self._count = 0
-        self._clock = 0
-        self._ordered: list[bytes] = []
-        self._added: set[bytes] = set()
-        self._removed = False
+        #: Any one content of each name; it knows the others.
+        self._names: dict[bytes, Content] = {}
+        #: The contents with a b3: one or, where several names stand for it, all of them.
+        self._by_b3: dict[bytes, Content | dict[Content, None]] = {}
+        self._by_address: dict[Address, dict[Peer, None]] = {}
+        self._leaving: deque[Peer] = deque()
+        #: Everybody who is logged in, the oldest first.
+        self.peers: dict[Peer, None] = {}
+        #: All names, in order.
+        self.names = SortedNames()
+        #: How many registrations (peer, file) there are.
+        self.registrations = 0
 
     # --- peers ---
 
-    @property
-    def members(self) -> Iterable[Member]:
-        """Who is logged in, in the order of their coming."""
-        return self._members
+    def login(self, peer: Peer) -> None:
+        """Enter a peer that holds nothing yet."""
+        self.peers[peer] = None
+        self._by_address.setdefault(peer.address, {})[peer] = None
 
-    def join(self, alias: bytes, address: Address, *, hello: bool) -> Member:
-        """Log a peer in."""
-        member = Member(alias, address, hello)
-        self._members[member] = None
-        return member
+    def at_address(self, address: Address) -> Iterable[Peer]:
+        """Who is logged in with this address."""
+        return self._by_address.get(address, ())
 
-    def leave(self, member: Member) -> None:
-        """Log a peer out; its registrations go with it."""
-        del self._members[member]
-        for name, holding in member.files.items():
-            self._unlist(name, holding)
-        self._count -= len(member.files)
-        member.files.clear()
+    def leave(self, peer: Peer) -> bool:
+        """Forget a peer that is logged in: nobody sees it any more from now on.
 
-    # --- registrations ---
-
-    def have(self, member: Member, name: bytes, claim: Claim = _NOTHING) -> Outcome:
-        """Register a file, or replace what is known of it."""
-        holdings = self._names.get(name)
-        old = member.files.get(name)
-        if old is None and self._is_full(member):
-            return Outcome.TOO_MANY
-        if not member.hello and self._contradicts(member, name, holdings, claim):
-            if len(member.rejected) >= self._limits.max_base_files:
-                member.rejected.pop()
-            member.rejected.add(name)
-            return Outcome.CONTRADICTS
-        content = self._content_for(member, name, holdings, claim)
-        if content is None:
-            return Outcome.TOO_MANY
-        if content.md5 is None:
-            content.md5 = claim.md5
-        if content.size is None:
-            content.size = claim.size
-        if old is not None:
-            return self._replace(name, old, content, claim.partial)
-        self._clock += 1
-        holding = member.files[name] = Holding(member, content, self._clock, claim.partial)
-        self._tally(name, holding, 1)
-        if holdings is None:
-            self._names[name] = [holding]
-            self._added.add(name)
-        else:
-            holdings.append(holding)
-        self._count += 1
-        return Outcome.NEW
-
-    def _is_full(self, member: Member) -> bool:
-        most = self._limits.max_files if member.hello else self._limits.max_base_files
-        return len(member.files) >= most or self._count >= self._limits.max_registrations
-
-    def _contradicts(self, member: Member, name: bytes, holdings: Holdings | None, claim: Claim) -> bool:
-        """Whether a base peer's claim does not go with the checksum that the name has.
-
-        A bare HAVE behind a refused one would only hide the contradiction.
+        Returns: whether it held so much that `forget_some` must do the rest.
         """
-        known = default_content(holdings).md5 if holdings else None
-        if known is None or (holdings is not None and all(holding.member is member for holding in holdings)):
-            member.rejected.discard(name)
-            return known is not None and claim.md5 not in (None, known)
-        if claim.md5 is None:
-            return name in member.rejected
-        if claim.md5 == known:
-            member.rejected.discard(name)
-        return claim.md5 != known
+        del self.peers[peer]
+        here = self._by_address[peer.address]
+        del here[peer]
+        if not here:
+            del self._by_address[peer.address]
+        peer.gone = True
+        peer.base_line = peer.hello_line = b""
+        self._leaving.append(peer)
+        return self.forget_some()
 
-    def _content_for(self, member: Member, name: bytes, holdings: Holdings | None, claim: Claim) -> Content | None:
-        """The content that a claim belongs to; None if the name has too many already."""
-        if not holdings:
-            return Content(claim)
-        if not member.hello and (claim.md5 is None or default_content(holdings).md5 in (None, claim.md5)):
-            return default_content(holdings)
-        contents = list(dict.fromkeys(holding.content for holding in holdings))
-        for content in contents:
-            if claim.b3 is not None:
-                if content.b3 == claim.b3:
-                    return content
-            elif content.b3 is None and content.md5 in (None, claim.md5) and content.size in (None, claim.size):
-                return content
-        # A base peer's registration with this very MD5 turns out to be this content.
-        for content in contents:
-            if claim.md5 is not None and content.b3 is None and content.md5 == claim.md5:
-                content.b3, content.size = claim.b3, claim.size
-                self._index(name, content)
-                return content
-        return Content(claim) if len(contents) < self._limits.max_contents_per_name else None
+    def forget_some(self) -> bool:
+        """Strike out what peers that have left held, at most `FORGET_AT_ONCE` files. Returns: whether more remains."""
+        left = FORGET_AT_ONCE
+        while self._leaving:
+            peer = self._leaving[0]
+            for held in (peer.files, peer.parts):
+                while held:
+                    if not left:
+                        return True
+                    left -= 1
+                    self._strike(peer, *held.popitem())
+            self._leaving.popleft()
+        return False
 
-    def _replace(self, name: bytes, holding: Holding, content: Content, partial: bool) -> Outcome:
-        """Let a registration stand for another content, or for more or less of it."""
-        if holding.content is content and holding.partial == partial:
-            return Outcome.SAME
-        self._tally(name, holding, -1)
-        holding.content = content
-        holding.partial = partial
-        self._tally(name, holding, 1)
-        return Outcome.CHANGED
+    def _strike(self, peer: Peer, name: bytes, content: Content) -> None:
+        """Strike out one registration of a peer that has left; its place in a list may stay for a while."""
+        self.registrations -= 1
+        content.gone += 1
+        rivals = content.rivals
+        if rivals is not None:
+            rivals.complete.pop(peer, None)
+            rivals.partial.pop(peer, None)
+            rivals.default = None
+        places = len(content.complete) + len(content.partial)
+        if content.gone == places:
+            self._drop(content)
+        elif content.gone * 2 > places:
+            content.sweep()
 
-    def _tally(self, name: bytes, holding: Holding, step: int) -> None:
-        """Count a registration in or out, and keep the index of contents to those that have one."""
-        content = holding.content
-        if holding.partial:
-            content.partial += step
-        else:
-            content.whole += step
-        if content.b3 is not None:
-            total = content.whole + content.partial
-            if total == 0:
-                names = self._by_b3[content.b3]
-                names.remove(name)
-                if not names:
-                    del self._by_b3[content.b3]
-            elif total == 1 and step == 1:
-                self._index(name, content)
-
-    def _index(self, name: bytes, content: Content) -> None:
-        if content.b3 is not None:
-            self._by_b3.setdefault(content.b3, []).append(name)
-
-    def dont_have(self, member: Member, name: bytes) -> bool:
-        """Withdraw a file. Returns: whether it was registered."""
-        holding = member.files.pop(name, None)
-        member.rejected.discard(name)
-        if holding is None:
-            return False
-        self._unlist(name, holding)
-        self._count -= 1
-        return True
-
-    def _unlist(self, name: bytes, holding: Holding) -> None:
-        self._tally(name, holding, -1)
-        holdings = self._names[name]
-        if len(holdings) == 1:
-            del self._names[name]
-            self._added.discard(name)
-            self._removed = True
-        else:
-            del holdings[bisect_left(holdings, holding.since, key=_SINCE)]
-
-    # --- questions ---
-
-    def content(self, name: bytes, b3: bytes | None = None) -> Content | None:
-        """The default content of a name, or the one with a b3."""
-        holdings = self._names.get(name)
-        if not holdings:
-            return None
-        if b3 is None:
-            return default_content(holdings)
-        return next((holding.content for holding in holdings if holding.content.b3 == b3), None)
-
-    def base_content(self, name: bytes) -> Content | None:
-        """The default content, if a base client may see a holder of it."""
-        return next((holding.content for holding in self.base_holders(name)), None)
-
-    def holders(self, name: bytes, content: Content) -> list[Holding]:
-        """The registrations of one content of a name, the oldest first."""
-        holdings = self._names.get(name, [])
-        if content.whole + content.partial == len(holdings):
-            return holdings
-        return [holding for holding in holdings if holding.content is content]
-
-    def base_holders(self, name: bytes) -> Iterator[Holding]:
-        """The registrations that base clients see: whole ones of the default content, reachable by IPv4."""
-        holdings = self._names.get(name)
-        if holdings:
-            default = default_content(holdings)
-            for holding in holdings:
-                if holding.content is default and not holding.partial and not holding.member.address.is_ipv6:
-                    yield holding
-
-    def holders_of(self, b3: bytes) -> Iterator[Holding]:
-        """The registrations of a content under any name."""
-        for name in self._by_b3.get(b3, ()):
-            for holding in self._names[name]:
-                if holding.content.b3 == b3:
-                    yield holding
-
-    def names(self, prefix: bytes = b"", after: bytes = b"") -> Iterator[bytes]:
-        """Names in order, those that begin with `prefix` and come behind `after`."""
-        self._put_in_order()
-        start = bisect_left(self._ordered, prefix)
-        if after >= prefix:
-            start = max(start, bisect_left(self._ordered, after + b"\0"))
-        for index in range(start, len(self._ordered)):
-            name = self._ordered[index]
-            if not name.startswith(prefix):
-                return
-            yield name
+    # --- what there is ---
 
     def contents(self, name: bytes) -> list[Content]:
-        """The contents of a name, the default one first."""
-        holdings = self._names.get(name)
-        if not holdings:
+        """All contents of a name, in no order."""
+        content = self._names.get(name)
+        if content is None:
             return []
-        return list(dict.fromkeys([default_content(holdings), *(holding.content for holding in holdings)]))
+        return [content] if content.rivals is None else content.rivals.contents
 
-    def __len__(self) -> int:
-        """How many registrations there are."""
-        return self._count
+    def default(self, name: bytes) -> tuple[Content, ...]:
+        """What a name stands for by default: one content, or two that count as one; empty if nobody has it."""
+        content = self._names.get(name)
+        if content is None:
+            return ()
+        rivals = content.rivals
+        if rivals is None:
+            if content.gone:
+                content.sweep()
+            return (content,)
+        if rivals.default is None:
+            rivals.default = rivals.find_default()
+        for content in rivals.default:
+            if content.gone:
+                content.sweep()
+        return rivals.default
 
-    @property
-    def name_count(self) -> int:
-        """How many names there are."""
-        return len(self._names)
+    def named(self, name: bytes, b3: bytes) -> tuple[Content, ...]:
+        """The content of a name with this b3, if there is one."""
+        return tuple(self._swept(content for content in self.contents(name) if content.b3 == b3))
 
-    def _put_in_order(self) -> None:
-        """Bring the list of names up to date: sorting what is almost in order takes one pass."""
-        if self._removed:
-            self._ordered = [name for name in self._ordered if name in self._names and name not in self._added]
-            self._removed = False
-        if self._added:
-            self._ordered += sorted(self._added)
-            self._ordered.sort()
-            self._added.clear()
+    def with_b3(self, b3: bytes) -> tuple[Content, ...]:
+        """The contents with this b3, whatever their name."""
+        found = self._by_b3.get(b3, ())
+        return tuple(self._swept((found,) if isinstance(found, Content) else found))
+
+    @staticmethod
+    def _swept(contents: Iterable[Content]) -> Iterator[Content]:
+        for content in contents:
+            if content.gone:
+                content.sweep()
+            yield content
+
+    # --- registering ---
+
+    def register(self, peer: Peer, name: bytes, claim: Claim) -> Outcome:
+        """Enter what a HAVE says.
+
+        Args:
+            peer: logged in.
+            name: raw bytes.
+            claim: `NOTHING` for a bare HAVE.
+
+        Returns: the outcome. `CONTRADICTS`: what the peer had registered under this name is struck out, too.
+
+        Raises:
+            UnsafeName: no file can have this name, or it would be written outside a downloader's directory.
+        """
+        known = self._names.get(name)
+        current = peer.content(name)
+        if current is None:
+            most = self._limits.max_files if peer.hello else self._limits.max_base_files
+            if len(peer.files) + len(peer.parts) >= most:
+                return Outcome.TOO_MANY_FILES
+            if self.registrations >= self._limits.max_registrations:
+                return Outcome.FULL
+            if known is None:
+                safe_parts(name, self._limits)
+        elif claim is NOTHING and not peer.hello:
+            return Outcome.ALREADY
+        if peer.rejected and claim.md5 is None and claim.b3 is None and name in peer.rejected:
+            claim = claim._replace(md5=peer.rejected[name])
+        own = current if current is not None and peer.hello and _sole(current) else None
+        if claim is NOTHING and known is not None and known.rivals is None and known.b3 is None:
+            fits, target = True, cast(Content | None, known)  # the common case of what `_find` finds
+        else:
+            fits, target = self._find(name, claim, current, own)
+        if not fits:
+            self.withdraw(peer, name)
+            if claim.b3 is None and claim.md5 is not None and len(peer.rejected) < self._limits.max_base_files:
+                peer.rejected[name] = claim.md5
+            return Outcome.CONTRADICTS
+        if target is None and own is None and len(self.contents(name)) >= self._limits.max_contents_per_name:
+            return Outcome.TOO_MANY_CONTENTS
+        if peer.rejected:
+            peer.rejected.pop(name, None)
+        if current is None:
+            self._join(peer, target or self._create(name, claim), claim)
+            return Outcome.REGISTERED
+        changed = self._change(peer, current, target, own, claim)
+        return Outcome.CHANGED if changed and peer.hello else Outcome.ALREADY
+
+    def _find(
+        self, name: bytes, claim: Claim, current: Content | None, own: Content | None
+    ) -> tuple[bool, Content | None]:
+        """Find the content that a claim means.
+
+        Args:
+            current: what the claiming peer has registered so far.
+            own: a content that nobody but the claiming peer holds, which it may therefore redefine.
+
+        Returns: whether nothing contradicts the claim, and the content, or None if there is none yet.
+        """
+        contents = self.contents(name)
+        if not contents:
+            return True, None
+        if claim.b3 is not None:
+            found = next((content for content in contents if content.b3 == claim.b3), None)
+            return found is None or found is own or not _contradicts(found, claim), found
+        if current is not None and (claim.md5 == current.md5 if claim.md5 else current.b3 is None):
+            return True, current
+        default = self.default(name)
+        if claim.md5 is not None:
+            alike = [content for content in contents if content.md5 == claim.md5]
+            if alike:
+                return True, max(alike, key=lambda content: content.b3 is not None)
+            if any(content.md5 is not None and content is not own for content in default):
+                return False, None
+        return True, next((content for content in default if content.b3 is None), None)
+
+    def _create(self, name: bytes, claim: Claim) -> Content:
+        """Enter a content that nobody holds yet."""
+        content = Content(name)
+        first = self._names.setdefault(name, content)
+        if first is content:
+            self.names.add(name)
+        else:
+            rivals = first.rivals or self._begin_rivals(first)
+            rivals.contents.append(content)
+            rivals.default = None
+            content.rivals = rivals
+        self._define(content, claim.b3, claim.md5, claim.size)
+        return content
+
+    @staticmethod
+    def _begin_rivals(content: Content) -> Rivals:
+        content.rivals = Rivals(content)
+        return content.rivals
+
+    def _define(self, content: Content, b3: bytes | None, md5: bytes | None, size: int | None) -> None:
+        """Say what a content is."""
+        if content.b3 != b3:
+            self._unindex(content)
+            content.b3 = b3
+            self._index(content)
+        content.md5 = md5
+        content.size = size
+        if content.rivals is not None:
+            content.rivals.default = None
+
+    def _learn(self, content: Content, claim: Claim) -> bool:
+        """Record what a claim says and the content lacked. Returns: whether there was something."""
+        before = content.md5, content.size
+        if content.md5 is None and claim.md5 is not None:
+            content.md5 = claim.md5
+            if content.rivals is not None:
+                content.rivals.default = None
+        if claim.size is not None and claim.size != content.size and claim.b3 == content.b3:
+            # Two sizes of one b3 contradict each other; without b3, two registrants may disagree.
+            content.size = claim.size if content.size is None else DISPUTED
+        return before != (content.md5, content.size)
+
+    def _join(self, peer: Peer, content: Content, claim: Claim) -> None:
+        """Enter a peer as a holder of a content that it does not hold."""
+        if claim is not NOTHING:
+            self._learn(content, claim)
+        self._place(peer, content, claim.part)
+        if content.rivals is not None:
+            (content.rivals.partial if claim.part else content.rivals.complete)[peer] = content
+            content.rivals.default = None
+        self.registrations += 1
+
+    @staticmethod
+    def _place(peer: Peer, content: Content, part: bool) -> None:
+        if not part:
+            content.complete.append(peer)
+            peer.files[content.name] = content
+            return
+        if isinstance(content.partial, tuple):
+            content.partial = []
+        content.partial.append(peer)
+        peer.parts[content.name] = content
+
+    @staticmethod
+    def _unplace(peer: Peer, content: Content) -> bool:
+        """Take a peer that is here out of a content's list. Returns: whether it was a partial holder."""
+        part = peer.files.pop(content.name, None) is None
+        if part:
+            del peer.parts[content.name]
+        (cast(list[Peer], content.partial) if part else content.complete).remove(peer)
+        return part
+
+    def _change(self, peer: Peer, current: Content, target: Content | None, own: Content | None, claim: Claim) -> bool:
+        """Bring a registration to what the peer says now. Returns: whether anything changed."""
+        if own is not None and (target is None or target is own):
+            return self._redefine(peer, own, claim)
+        if target is current:
+            learned = self._learn(current, claim)
+            return self._set_part(peer, current, claim.part) or learned
+        if target is None:
+            target = self._create(current.name, claim)
+        self._learn(target, claim)
+        rivals = current.rivals
+        assert rivals is not None, "two contents of one name are rivals"
+        part = self._unplace(peer, current)
+        self._place(peer, target, claim.part)
+        if part != claim.part:
+            (rivals.partial if part else rivals.complete).pop(peer)
+        (rivals.partial if claim.part else rivals.complete)[peer] = target  # its age stays, whatever it holds
+        rivals.default = None
+        if len(current.complete) + len(current.partial) == current.gone:
+            self._drop(current)
+        return True
+
+    def _redefine(self, peer: Peer, own: Content, claim: Claim) -> bool:
+        """Let a content's only holder say anew what it is. What it leaves out stays while the b3 is the same."""
+        before = own.b3, own.md5, own.size
+        if claim.b3 == own.b3 or (claim.b3 is None and claim.md5 is not None and claim.md5 == own.md5):
+            size = own.size if claim.size is None else claim.size
+            self._define(own, own.b3, claim.md5 or own.md5, size)
+        else:
+            self._define(own, claim.b3, claim.md5, claim.size)
+        changed = before != (own.b3, own.md5, own.size)
+        return self._set_part(peer, own, claim.part) or changed
+
+    def _set_part(self, peer: Peer, content: Content, part: bool) -> bool:
+        """Note whether a holder has the whole file. Returns: whether that is new."""
+        if part == (content.name in peer.parts):
+            return False
+        self._unplace(peer, content)
+        self._place(peer, content, part)
+        if (rivals := content.rivals) is not None:
+            (rivals.complete if part else rivals.partial).pop(peer)
+            (rivals.partial if part else rivals.complete)[peer] = content
+            rivals.default = None
+        return True
+
+    def withdraw(self, peer: Peer, name: bytes) -> bool:
+        """Strike out one name of a peer that is here. Returns: whether it was registered."""
+        peer.rejected.pop(name, None)
+        content = peer.content(name)
+        if content is None:
+            return False
+        self._unplace(peer, content)
+        self.registrations -= 1
+        if (rivals := content.rivals) is not None:
+            rivals.complete.pop(peer, None)
+            rivals.partial.pop(peer, None)
+            rivals.default = None
+        if len(content.complete) + len(content.partial) == content.gone:
+            self._drop(content)
+        return True
+
+    def _drop(self, content: Content) -> None:
+        """Strike out a content that nobody holds any more; with a name's last content the name goes, too."""
+        self._unindex(content)
+        rivals = content.rivals
+        if rivals is None:
+            del self._names[content.name]
+            self.names.remove(content.name)
+            return
+        rivals.contents.remove(content)
+        rivals.default = None
+        self._names[content.name] = last = rivals.contents[0]
+        if len(rivals.contents) == 1:
+            last.complete = list(rivals.complete)
+            last.partial = list(rivals.partial) or ()
+            last.gone = 0
+            last.rivals = None
+
+    # --- contents by b3 ---
+
+    def _index(self, content: Content) -> None:
+        if content.b3 is None:
+            return
+        found = self._by_b3.setdefault(content.b3, content)
+        if isinstance(found, Content):
+            if found is not content:
+                self._by_b3[content.b3] = {found: None, content: None}
+        else:
+            found[content] = None
+
+    def _unindex(self, content: Content) -> None:
+        if content.b3 is None:
+            return
+        found = self._by_b3[content.b3]
+        if isinstance(found, Content):
+            del self._by_b3[content.b3]
+        else:
+            del found[content]
+            if not found:
+                del self._by_b3[content.b3]
 
 
-def default_content(holdings: Holdings) -> Content:
-    """The content of the oldest whole registration, or of the oldest one where all are partial."""
-    first = holdings[0]
-    if not first.partial:
-        return first.content
-    return next((holding.content for holding in holdings if not holding.partial), first.content)
+def _sole(content: Content) -> bool:
+    """Whether one peer alone holds a content."""
+    return len(content.complete) + len(content.partial) - content.gone == 1
 
 
-def sample(holdings: Sequence[Holding], count: int, rng: random.Random) -> list[Holding]:
-    """Up to `count` registrations in random order."""
-    return rng.sample(holdings, min(count, len(holdings)))
+def _contradicts(content: Content, claim: Claim) -> bool:
+    """Whether a claim says something else of the same b3 than was said before."""
+    if claim.md5 is not None and content.md5 is not None and claim.md5 != content.md5:
+        return True
+    return claim.size is not None and content.size is not None and claim.size != content.size

@@ -7,14 +7,17 @@ Source: the command table of redis' first commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from osp2p.errors import LocalProtocolError, MalformedLine
 from osp2p.wire.request import Request, parse_words
+from osp2p.wire.word import unquote
 
 Handler = TypeVar("Handler")
+
+_NO_ATTRIBUTES: Mapping[bytes, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,12 @@ class Verb(Generic[Handler]):
 
     Attributes:
         name: in upper case.
-        words: fewest and most words behind the verb; None for any number.
+        words: fewest and most words behind the verb; None for any number, and whatever stands there is a word.
         usage: the form of the request, as HELP prints it.
         help: one line of what it does.
         handler: what the server calls; its signature is the server's own.
         hello: whether it is understood only after HELLO.
+        attributes: whether it takes attributes before HELLO too, which only HELLO itself does.
     """
 
     name: bytes
@@ -36,6 +40,7 @@ class Verb(Generic[Handler]):
     help: str
     handler: Handler
     hello: bool = False
+    attributes: bool = False
 
 
 class VerbTable(Generic[Handler]):
@@ -61,36 +66,59 @@ class VerbTable(Generic[Handler]):
         self._verbs[verb.name] = verb
 
     def verb(
-        self, name: str, words: tuple[int, int | None], usage: str, help: str, *, hello: bool = False
+        self,
+        name: str,
+        words: tuple[int, int | None],
+        usage: str,
+        help: str,
+        *,
+        hello: bool = False,
+        attributes: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Add the decorated handler as a row; the arguments are `Verb`'s."""
 
         def register(handler: Handler) -> Handler:
-            self.add(Verb(name.encode(), words, usage, help, handler, hello))
+            self.add(Verb(name.encode(), words, usage, help, handler, hello, attributes))
             return handler
 
         return register
 
     def parse(self, line: bytes, *, hello: bool) -> tuple[Verb[Handler], Request] | None:
-        """Read one line and find its verb.
+        """Read one line and find its verb, as `split`, with the rest of the line as a `Request`."""
+        found = self.split(line, hello=hello)
+        if found is None:
+            return None
+        verb, words, attributes = found
+        return verb, Request(verb.name, tuple(words), attributes)
+
+    def split(
+        self, line: bytes, *, hello: bool
+    ) -> tuple[Verb[Handler], Sequence[bytes], Mapping[bytes, bytes]] | None:
+        """Read one line and find its verb: the tracker's fast path, without a `Request` made of it.
 
         Args:
             line: without its LF.
             hello: whether this connection said HELLO.
 
-        Returns: the row and the request, or None for a blank line.
+        Returns: the row, the unquoted words behind the verb and the attributes, or None for a blank line.
 
         Raises:
             MalformedLine: an unknown verb, a wrong number of words, or malformed attributes.
         """
-        words = line.split()
+        words: Sequence[bytes] = line.split()
         if not words:
             return None
-        verb = self._verbs.get(words[0].upper())
+        verb = self._verbs.get(words[0]) or self._verbs.get(words[0].upper())
         if verb is None or (verb.hello and not hello):
             raise MalformedLine("unknown command; HELP lists them")
-        plain, attributes = parse_words(words[1:], attributes=hello) if len(words) > 1 else ((), {})
+        attributes = _NO_ATTRIBUTES
         fewest, most = verb.words
-        if len(plain) < fewest or (most is not None and len(plain) > most):
+        if b"=" in line and (hello or verb.attributes) and most is not None:
+            words, attributes = parse_words(list(words[1:]), attributes=True)
+        elif b"%" in line:
+            words = [unquote(word) for word in words[1:]]
+        else:
+            words = words[1:]
+        if len(words) < fewest or (most is not None and len(words) > most):
             raise MalformedLine(f"wrong number of words; usage: {verb.usage}")
-        return verb, Request(verb.name, plain, attributes)
+        return verb, words, attributes

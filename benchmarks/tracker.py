@@ -1,0 +1,268 @@
+"""The tracker against a bare line server, in replies a second, and its memory for each registration.
+
+    python -m benchmarks.tracker [--runs 5] [--seconds 2] [--json]
+
+The bare server is a trio program that receives and sends as the tracker does, without blocking where it can, and
+answers each line with the same few bytes: what is left of its speed is what the tracker does with a line. Each of 50
+connections keeps 1 or 16 commands in flight, HAVE and WANT in turn, over 100,000 names: nearly every HAVE is a new
+registration. Servers run in processes of their own; this one makes the load, and so wants a second core.
+
+Memory is the growth of the tracker's resident set at one million registrations, in three worlds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import select
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+CONNECTIONS = 50
+NAMES = 100_000
+REGISTRATIONS = 1_000_000
+
+_HELLO = b"HELLO OSP2P/2\nADDR peer%d 127.0.0.1:%d\n"
+
+
+# --- servers, each in a process of its own ---
+
+
+async def serve_bare(port: int) -> None:
+    """Answer each line with a constant."""
+    import trio
+
+    async def converse(sock: socket.socket) -> None:
+        rest = b""
+        with sock:
+            while True:
+                try:
+                    data = sock.recv(65536)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_readable(sock)
+                    continue
+                if not data:
+                    return
+                *lines, rest = (rest + data).split(b"\n")
+                answers = b"200 registered\n" * len(lines)
+                while answers:
+                    try:
+                        answers = answers[sock.send(answers) :]
+                    except BlockingIOError:
+                        await trio.lowlevel.wait_writable(sock)
+
+    with socket.create_server(("127.0.0.1", port), backlog=1000) as listener:
+        listener.setblocking(False)
+        async with trio.open_nursery() as nursery:
+            while True:
+                try:
+                    sock, _ = listener.accept()
+                except BlockingIOError:
+                    await trio.lowlevel.wait_readable(listener)
+                    continue
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.send(b"200 hello\n")
+                nursery.start_soon(converse, sock)
+
+
+async def serve_ours(port: int) -> None:
+    """Run the tracker."""
+    from osp2p.limits import DEFAULT
+    from osp2p.net import TcpNetwork
+    from osp2p.tracker import TrackerOptions, serve_tracker
+
+    await serve_tracker(network=TcpNetwork(), port=port, options=TrackerOptions(), limits=DEFAULT, rng=random.Random(1))
+
+
+SERVERS = {"bare": serve_bare, "ours": serve_ours}
+
+
+@contextmanager
+def running(server: str) -> Iterator[tuple[int, int]]:
+    """A server in a process of its own. Yields: its port and its process id."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.tracker", "--serve", server, str(port)])
+    try:
+        yield port, process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def connect(port: int) -> socket.socket:
+    """Connect as soon as the server listens, and read its greeting."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            sock = socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            read_replies(sock, 1)
+            return sock
+
+
+def read_replies(sock: socket.socket, count: int) -> None:
+    """Read so many replies. Their terminators are the lines that begin with 2 or 3 and no hyphen behind the code."""
+    last, seen = b"\n", 0
+    while seen < count or last != b"\n":
+        data = sock.recv(1 << 20)
+        if not data:
+            raise ConnectionError("the server closed the connection")
+        text = last + data
+        seen += text.count(b"\n2") + text.count(b"\n3") - text.count(b"\n200-")
+        last = data[-1:]
+
+
+# --- replies a second ---
+
+
+def load(port: int, in_flight: int, seconds: float) -> float:
+    """Keep `in_flight` commands on their way on each connection. Returns: replies a second."""
+    rng = random.Random(in_flight)
+    sockets = [connect(port) for _ in range(CONNECTIONS)]
+    for number, sock in enumerate(sockets):
+        sock.sendall(_HELLO % (number, 20000 + number))
+        read_replies(sock, 2)
+        sock.setblocking(False)
+    verbs = (b"HAVE f%06d.txt\n", b"WANT f%06d.txt\n")
+    blocks = []
+    for number in range(6000):
+        parts = [verbs[(number + part) % 2] % rng.randrange(NAMES) for part in range(in_flight)]
+        blocks.append(b"".join(parts))
+    by_number = {sock.fileno(): sock for sock in sockets}
+    missing = dict.fromkeys(by_number, in_flight)
+    poll = select.epoll()
+    for number, sock in by_number.items():
+        poll.register(number, select.EPOLLIN)
+        sock.send(blocks[number])
+    replies, turn = 0, 0
+    started = time.perf_counter()
+    end = started + seconds
+    while (now := time.perf_counter()) < end:
+        for number, _ in poll.poll():
+            sock = by_number[number]
+            data = sock.recv(65536)
+            count = data.count(b"\n2") + data.count(b"\n3") + (data[0] in b"23")
+            replies += count
+            missing[number] -= count
+            if missing[number] <= 0 and data[-1] == 10:
+                turn = (turn + 7) % len(blocks)
+                missing[number] = in_flight
+                sock.send(blocks[turn])
+    poll.close()
+    for sock in sockets:
+        sock.close()
+    return replies / (now - started)
+
+
+def measure_speed(runs: int, seconds: float, in_flight: int) -> dict[str, list[float]]:
+    """Replies a second of both servers, interleaved, after a round that does not count."""
+    rates: dict[str, list[float]] = {server: [] for server in SERVERS}
+    for run in range(runs + 1):
+        for server in SERVERS:
+            with running(server) as (port, _):
+                rate = load(port, in_flight, seconds if run else min(seconds, 0.5))
+            if run:
+                rates[server].append(rate)
+    return rates
+
+
+# --- memory ---
+
+
+def worlds() -> dict[str, list[Iterable[bytes]]]:
+    """For each world, the HAVE lines of each of ten peers."""
+    each = REGISTRATIONS // 10
+    digits = "0123456789abcdefghijklmnopqrstuv"
+
+    def facts(number: int) -> bytes:
+        md5 = "".join(digits[number >> shift & 31] for shift in range(0, 105, 5)) + "a"
+        return f"{md5} size={1000 + number} b3={number:064x}".encode()
+
+    return {
+        "100,000 names x 10 peers": [[b"HAVE dir/f%06d.txt\n" % n for n in range(each)] for _ in range(10)],
+        "100,000 names x 10 peers, md5, size and b3": [
+            [b"HAVE dir/f%06d.txt %s\n" % (n, facts(n)) for n in range(each)] for _ in range(10)
+        ],
+        "1,000,000 names": [[b"HAVE dir/f%07d.txt\n" % (n + p * each) for n in range(each)] for p in range(10)],
+        "1,000,000 names, md5, size and b3": [
+            [b"HAVE dir/f%07d.txt %s\n" % (n + p * each, facts(n + p * each)) for n in range(each)] for p in range(10)
+        ],
+    }
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident set of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def measure_memory(peers: Sequence[Iterable[bytes]]) -> tuple[float, float]:
+    """Returns: bytes for each registration, and registrations a second while they came."""
+    with running("ours") as (port, pid):
+        sockets = []
+        for number in range(len(peers)):
+            sockets.append(connect(port))
+            sockets[-1].sendall(_HELLO % (number, 20000 + number))
+            read_replies(sockets[-1], 2)
+        before = resident_bytes(pid)
+        started = time.perf_counter()
+        for sock, lines in zip(sockets, peers, strict=True):
+            waiting = list(lines)
+            for start in range(0, len(waiting), 500):
+                block = waiting[start : start + 500]
+                sock.sendall(b"".join(block))
+                read_replies(sock, len(block))
+        seconds = time.perf_counter() - started
+        return (resident_bytes(pid) - before) / REGISTRATIONS, REGISTRATIONS / seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="interleaved runs of each measurement (default: 5)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a run (default: 2)")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the memory")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--serve", nargs=2, metavar=("SERVER", "PORT"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        import trio
+
+        trio.run(SERVERS[arguments.serve[0]], int(arguments.serve[1]))
+        return
+    result: dict[str, object] = {}
+    for in_flight, wanted in ((1, 0.7), (16, 0.35)):
+        rates = measure_speed(arguments.runs, arguments.seconds, in_flight)
+        ratio = statistics.median(ours / bare for ours, bare in zip(rates["ours"], rates["bare"], strict=True))
+        medians = {server: statistics.median(values) for server, values in rates.items()}
+        result[f"{in_flight} in flight"] = {**medians, "ratio": ratio, "wanted": wanted, "runs": rates}
+        if not arguments.json:
+            print(
+                f"{in_flight:2} in flight on {CONNECTIONS} connections: ours {medians['ours']:9,.0f} replies/s, "
+                f"bare {medians['bare']:9,.0f}, ratio {ratio:.2f} (wanted: {wanted})"
+            )
+    for world, peers in ({} if arguments.no_memory else worlds()).items():
+        size, rate = measure_memory(peers)
+        result[world] = {"bytes_per_registration": size, "registrations_per_second": rate}
+        if not arguments.json:
+            print(f"{world}: {size:.0f} bytes a registration, {rate:,.0f} registrations/s")
+    if arguments.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

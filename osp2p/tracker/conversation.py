@@ -1,0 +1,183 @@
+"""One connection to a tracker: packets in, whole replies out."""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+
+import trio
+
+from osp2p.errors import NetworkError
+from osp2p.limits import Limits
+from osp2p.net import Connection
+from osp2p.net.groups import one_error
+from osp2p.tracker.commands import GREETING, answer, write_news
+from osp2p.tracker.state import Session
+from osp2p.wire.line import LineBuffer
+from osp2p.wire.reply import write_reply
+
+logger = logging.getLogger("osp2p.tracker")
+
+_READ_BYTES = 65536
+
+#: How many bytes of replies are collected before they are sent, though more lines of the packet wait.
+_SEND_BYTES = 65536
+
+_TOO_LONG = write_reply(500, b"that line is too long; goodbye")
+_TOO_MUCH = write_reply(500, b"too much has been sent while BLOCKNOTIFY waits; goodbye")
+_IDLE = write_reply(300, b"nothing has been heard for too long; goodbye")
+_ENDING = write_reply(300, b"this tracker ends; goodbye")
+
+
+class Conversation:
+    """The task of one connection.
+
+    Attributes:
+        deadline: when it is over unless something happens before; a time of trio's clock. The server looks at it.
+        scope: what the server then cancels.
+    """
+
+    def __init__(self, connection: Connection, session: Session, limits: Limits) -> None:
+        self.deadline = inf
+        self.scope = trio.CancelScope()
+        self._connection = connection
+        self._session = session
+        self._limits = limits
+        self._buffer = LineBuffer(limits.max_line)
+        self._ended = False
+
+    async def run(self) -> None:
+        """Talk until either side ends it.
+
+        Raises:
+            NetworkError: the connection broke.
+
+        Cancellation: the client is told that the tracker ends, in a short time, and nothing that was being sent is
+            mixed up with that.
+        """
+        try:
+            with self.scope:
+                await self._talk()
+            if self.scope.cancelled_caught:
+                await self._say_last(_IDLE)
+        except (trio.Cancelled, BaseExceptionGroup):  # a group out of the nursery of BLOCKNOTIFY
+            if trio.current_effective_deadline() == -inf:
+                with trio.CancelScope(shield=True):
+                    await self._say_last(_ENDING)
+            raise
+
+    async def _talk(self) -> None:
+        session = self._session
+        limits = self._limits
+        buffer = self._buffer
+        now = trio.current_time
+        await self._send(GREETING)
+        in_line = False
+        self.deadline = now() + limits.first_command_timeout
+        while not (self._ended or session.closing):
+            data = await self._connection.receive(_READ_BYTES)
+            if not data:
+                return
+            lines = buffer.feed_lines(data)
+            if lines:
+                await self._answer_all(lines)
+            if buffer.overlong and not (self._ended or session.closing):
+                await self._send(_TOO_LONG)
+                break
+            if not len(buffer):
+                in_line = False
+                self.deadline = now() + (limits.idle_timeout if session.commanded else limits.first_command_timeout)
+            elif lines or not in_line:  # a line has begun; what else comes of it does not move its deadline
+                in_line = True
+                self.deadline = now() + limits.line_timeout
+        session.state.logout(session)
+        self.deadline = inf
+        await self._linger()
+
+    async def _answer_all(self, lines: list[bytes]) -> None:
+        """Answer complete lines in order, all with one write, unless there is too much to say.
+
+        Args:
+            lines: what arrives while BLOCKNOTIFY waits is appended.
+        """
+        session = self._session
+        replies: list[bytes] = []
+        size = 0
+        for line in lines:
+            reply = answer(session, line)
+            replies.append(reply)
+            size += len(reply)
+            if session.attention:
+                session.attention = False
+                if session.closing:
+                    break
+                if session.waiting:
+                    await self._send(b"".join(replies))
+                    replies = [await self._wait_for_news(lines)]
+                    size = 0
+                    if self._ended:
+                        break
+                else:
+                    await trio.lowlevel.checkpoint()
+            if size > _SEND_BYTES:
+                await self._send(b"".join(replies))
+                replies.clear()
+                size = 0
+        if size or replies:
+            await self._send(b"".join(replies))
+
+    async def _send(self, data: bytes) -> None:
+        if data:
+            self.deadline = trio.current_time() + self._limits.send_timeout
+            await self._connection.send(data)
+
+    async def _wait_for_news(self, lines: list[bytes]) -> bytes:
+        """Wait for the answer to BLOCKNOTIFY, and read on meanwhile: so the end of the connection is noticed.
+
+        Args:
+            lines: complete lines that arrive are appended, to be answered afterwards.
+
+        Returns: the answer, or the reason to end the connection.
+        """
+        session = self._session
+        news = trio.Event()
+        session.wake = news.set
+        self.deadline = inf
+        last_words = b""
+
+        async def read_on() -> None:
+            nonlocal last_words
+            room = self._limits.max_blocked_input
+            while not self._ended:
+                data = await self._connection.receive(_READ_BYTES)
+                lines.extend(self._buffer.feed_lines(data))
+                room -= len(data)
+                self._ended = not data or room < 0 or self._buffer.overlong
+                last_words = _TOO_MUCH if room < 0 else _TOO_LONG if self._buffer.overlong else b""
+            nursery.cancel_scope.cancel()
+
+        while not (self._ended or (reply := write_news(session))):
+            with one_error():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(read_on)
+                    await news.wait()
+                    nursery.cancel_scope.cancel()
+        session.waiting = False
+        return last_words if self._ended else reply
+
+    async def _say_last(self, text: bytes) -> None:
+        """Say goodbye, if the client takes it at once, and end our direction."""
+        with trio.move_on_after(self._limits.farewell_timeout):
+            try:
+                await self._connection.send(text)
+                await self._connection.send_eof()
+            except NetworkError as error:  # it was not listening anyway
+                logger.debug("no goodbye to %s: %s", self._connection.remote, error)
+
+    async def _linger(self) -> None:
+        """Let our last words arrive: to close while something is unread would reset them away."""
+        with trio.move_on_after(self._limits.linger_timeout):
+            await self._connection.send_eof()
+            room = self._limits.max_lingering_bytes
+            while room > 0 and (data := await self._connection.receive(_READ_BYTES)):
+                room -= len(data)
