@@ -199,7 +199,9 @@ async def test_one_address_has_so_many_connections_and_no_more(
     assert await ask(await world.connect("10.0.0.8")) == b"x"
     first.close()
     await trio.testing.wait_all_tasks_blocked()
-    assert await ask(await world.connect("10.0.0.9")) == b"x"
+    again, beyond = await world.connect("10.0.0.9"), await world.connect("10.0.0.9")
+    assert await ask(again) == b"x"
+    assert await beyond.receive(1) == b""  # one left, so one more came in, and no second one
 
 
 async def test_one_ipv6_network_counts_as_one(
@@ -208,7 +210,10 @@ async def test_one_ipv6_network_counts_as_one(
     """A host has 2**64 addresses there: a limit for each would be none."""
     listener = await world.network.listen(80, "::")
     nursery.start_soon(serve_connections, listener, echo, Limits(max_connections_per_host=2))
-    same = [await world.network.host("10.0.0.2", f"fd00:0:0:1::{number}").connect("fd00::1", 80) for number in range(3)]
+    same = [
+        await world.network.host("10.0.0.2", f"fd00:0:0:1:{rest}").connect("fd00::1", 80)
+        for rest in (":1", ":2", "8000::1")
+    ]
     other = await world.network.host("10.0.0.2", "fd00:0:0:2::1").connect("fd00::1", 80)
     assert [await ask_or_closed(client) for client in same] == [b"x", b"x", b""]
     assert await ask(other) == b"x"
