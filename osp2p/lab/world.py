@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -110,9 +111,19 @@ async def run_world(scenario: Scenario, seed: int, directory: Path, tell: Tell) 
                 world.logged_in = await _count_peers(world)
             nursery.cancel_scope.cancel()
     if scope.cancelled_caught:
-        late = ", ".join(sorted(world.at_work)) or "those who should leave"
-        raise WorldFailed(f"not done within {scenario.within:g} s: still waiting for {late}")
+        raise WorldFailed("\n".join(_describe_delay(world)))
     return world
+
+
+def _describe_delay(world: World) -> Iterator[str]:
+    """Whom a world waited for in vain, and what they said last."""
+    late = sorted(world.at_work)
+    whom = ", ".join(late) or "those who should leave"
+    yield f"not done within {world.scenario.within:g} s: still waiting for {whom}"
+    for who in late:
+        if program := world.programs.get(who):
+            records = [json.dumps(record) for record in program.records()[-3:]]
+            yield from (f"{who}: | {line}" for line in [*records, *program.last_words()])
 
 
 @asynccontextmanager
