@@ -102,10 +102,7 @@ class Limits:
     """Most bytes that a client may send while its BLOCKNOTIFY waits."""
 
     max_block_queue: int = 100
-    """Most registrations that wait for a peer in BLOCKNOTIFY; the oldest are forgotten."""
-
-    max_notices: int = 10_000
-    """Most peers that wait to be told of a new one; the rest is not told."""
+    """Most new peers of which a peer with BLOCKNOTIFY or NOTIFY is still to be told; the oldest are forgotten."""
 
     max_notify_connections: int = 50
     """Most connections that a tracker opens at a time to tell peers of a new one."""
@@ -160,13 +157,22 @@ class Limits:
     # --- talking to a tracker ---
 
     connect_timeout: float = 5 * SECONDS
-    """For one TCP connection to stand."""
+    """For one TCP connection to stand; to a tracker, for its greeting and its answer to HELLO as well."""
 
     greeting_timeout: float = 5 * SECONDS
     """For a tracker's whole greeting."""
 
+    hello_timeout: float = 2 * SECONDS
+    """For a tracker's answer to HELLO; who does not give one is spoken to as in 2007."""
+
     reply_timeout: float = 30 * SECONDS
     """For one whole reply."""
+
+    listing_timeout: float = 300 * SECONDS
+    """For a whole LIST, of however many pages."""
+
+    max_listed_files: int = 1_000_000
+    """Most files of a whole LIST, of however many pages."""
 
     quit_timeout: float = 1 * SECONDS
     """For a tracker's answer to QUIT; then the connection is closed anyway."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from itertools import islice
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -15,12 +17,15 @@ from osp2p.errors import (
     MalformedLine,
     NetworkError,
     NobodyHasIt,
+    TimedOut,
+    TrackerError,
     TrackerRefused,
     TrackerUnreachable,
 )
 from osp2p.limits import Limits
 from osp2p.net import LineConnection, Network
 from osp2p.net.errors import deadline
+from osp2p.net.groups import one_error
 from osp2p.wire.address import Address, parse_port
 from osp2p.wire.checksum import parse_md5
 from osp2p.wire.entry import FileEntry, PeerEntry, parse_b3, parse_file_line, parse_number, parse_peer_line
@@ -28,12 +33,27 @@ from osp2p.wire.reply import Reply
 from osp2p.wire.request import write_request
 
 Value = TypeVar("Value")
+Entry = TypeVar("Entry")
+Entry_co = TypeVar("Entry_co", covariant=True)
 
 #: Where a tracker listens unless it is told otherwise. Source: the 2007 programs.
 DEFAULT_TRACKER_PORT = 11111
 
 #: How many requests are on their way at a time to a tracker that said HELLO; an old one gets one at a time.
 _WINDOW = 500
+
+#: How many lines a tracker may say without being asked, one after the other: some old ones answer a blank line.
+_UNASKED_LINES = 100
+
+#: What a line of a kept reply takes beside its bytes.
+_LINE_WEIGHT = 64
+
+
+class _ParseLine(Protocol[Entry_co]):
+    """A parser of data lines."""
+
+    def __call__(self, line: bytes, *, hello: bool) -> Entry_co:
+        """Read one line. Raises: MalformedLine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +105,16 @@ class TrackerClient:
         """Our side's address: what the tracker sees, unless there is a NAT."""
         return self._lines.connection.local
 
-    async def read_greeting(self) -> None:
+    async def read_greeting(self, at: float = float("inf")) -> None:
         """Read what a tracker says on connecting.
+
+        Args:
+            at: the absolute time by which it must be here, if that is before `greeting_timeout`.
 
         Raises:
             NetworkError, LineTooLong, TrackerRefused.
         """
-        greeting = await self._lines.read_reply(trio.current_time() + self._limits.greeting_timeout)
+        greeting = await self._lines.read_reply(min(at, trio.current_time() + self._limits.greeting_timeout))
         self._expect(greeting, "the connection")
 
     async def say_hello(self) -> None:
@@ -121,18 +144,47 @@ class TrackerClient:
             NetworkError, LineTooLong.
         """
         replies: list[Reply] = []
+        weight = 0
         window = _WINDOW if self.hello else 1
         async with self._turn:
-            if self._broken:
-                raise ConnectionLost(f"tracker {self.label}: the connection is closed")
+            self._check_sound()
             self._broken = True  # until every reply is here; a cancelled request leaves it so
             for start in range(0, len(lines), window):
-                batch = lines[start : start + window]
-                await self._lines.send(b"".join(batch), trio.current_time() + self._limits.send_timeout)
-                at = trio.current_time() + self._limits.reply_timeout
-                replies += [await self._lines.read_reply(at) for _ in batch]
+                batch = await self._exchange(lines[start : start + window])
+                weight += sum(map(_weight, batch))
+                if weight > self._limits.max_reply_bytes:
+                    raise LineTooLong(f"tracker {self.label}: its answers are too long to be kept")
+                replies += batch
             self._broken = False
         return replies
+
+    async def _exchange(self, lines: Sequence[bytes]) -> list[Reply]:
+        """Send lines and read their replies.
+
+        Several go out while the first replies come in: a tracker that waits until its replies are read does not read
+        either, so whoever sends all before reading may wait for ever.
+        """
+        if len(lines) == 1:
+            await self._send(lines[0])
+            return [await self._lines.read_reply(trio.current_time() + self._limits.reply_timeout)]
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send, b"".join(lines))
+                at = trio.current_time() + self._limits.reply_timeout
+                replies: list[Reply] = []
+                weight = 0
+                while len(replies) < len(lines) and weight <= self._limits.max_reply_bytes:
+                    replies.append(await self._lines.read_reply(at))
+                    weight += _weight(replies[-1])
+                nursery.cancel_scope.cancel()
+        return replies
+
+    async def _send(self, data: bytes) -> None:
+        await self._lines.send(data, trio.current_time() + self._limits.send_timeout)
+
+    def _check_sound(self) -> None:
+        if self._broken:
+            raise ConnectionLost(f"tracker {self.label}: the connection is closed")
 
     async def keep_alive(self) -> None:
         """Send a blank line, which counts as activity and is not answered.
@@ -141,7 +193,8 @@ class TrackerClient:
             NetworkError.
         """
         async with self._turn:
-            await self._lines.send(b"\n", trio.current_time() + self._limits.send_timeout)
+            self._check_sound()
+            await self._send(b"\n")
 
     async def wait_closed(self) -> str:
         """Wait until the tracker ends the connection.
@@ -152,11 +205,14 @@ class TrackerClient:
         """
         last_words = ""
         try:
-            while (line := await self._lines.read_line(float("inf"))) is not None:
+            for _ in range(_UNASKED_LINES):
+                line = await self._lines.read_line(float("inf"))
+                if line is None:
+                    return last_words or "it closed the connection"
                 last_words = line[4:].decode("utf-8", "replace").strip()
         except (NetworkError, LineTooLong) as error:
             return last_words or str(error)
-        return last_words or "it closed the connection"
+        return "it talks without being asked"
 
     def _expect(self, reply: Reply, what: str) -> Reply:
         if not reply.ok:
@@ -171,19 +227,23 @@ class TrackerClient:
 
         Raises:
             NetworkError, LineTooLong, TrackerRefused.
+            TrackerError: there is no end to it.
         """
         found: dict[tuple[bytes, bytes | None], FileEntry] = {}
-        after: bytes | None = None
-        while True:
-            attributes = {key: value for key, value in ((b"prefix", prefix), (b"after", after)) if value}
-            line = write_request(b"LIST", attributes=attributes) if self.hello else b"LIST\n"
-            reply = self._expect(await self.request(line), "LIST")
-            page = list(_parse_lines(reply.data, parse_file_line))
-            new = [entry for entry in page if (entry.name, entry.attributes.get(b"b3")) not in found]
-            found.update(((entry.name, entry.attributes.get(b"b3")), entry) for entry in new)
-            if not self.hello or not new or len(found) >= self._limits.max_reply_lines:
-                break
-            after = page[-1].name
+        after = b""
+        with deadline(trio.current_time() + self._limits.listing_timeout, f"tracker {self.label}"):
+            while True:
+                attributes = {key: value for key, value in ((b"prefix", prefix), (b"after", after)) if value}
+                line = write_request(b"LIST", attributes=attributes) if self.hello else b"LIST\n"
+                reply = self._expect(await self.request(line), "LIST")
+                before = len(found)
+                for entry in self._parse_lines(reply.data, parse_file_line):
+                    found.setdefault((entry.name, entry.attributes.get(b"b3")), entry)
+                    after = max(after, entry.name)
+                if not self.hello or len(found) == before:
+                    break
+                if len(found) > self._limits.max_listed_files:
+                    raise TrackerError(f"tracker {self.label} lists more than {self._limits.max_listed_files} files")
         return [entry for entry in found.values() if entry.name.startswith(prefix)]
 
     async def list_peers(self) -> list[PeerEntry]:
@@ -193,7 +253,7 @@ class TrackerClient:
             NetworkError, LineTooLong, TrackerRefused.
         """
         reply = self._expect(await self.request(b"WHO\n"), "WHO")
-        return list(_parse_lines(reply.data, parse_peer_line))
+        return list(self._parse_lines(reply.data, parse_peer_line))
 
     async def checksum(self, name: bytes) -> bytes:
         """The MD5 that the tracker knows: MD5SUM.
@@ -202,12 +262,18 @@ class TrackerClient:
 
         Raises:
             NobodyHasIt: it knows none.
-            NetworkError, LineTooLong, MalformedLine.
+            NetworkError, LineTooLong.
         """
-        reply = await self.request(write_request(b"MD5SUM", name))
-        if not reply.ok or not reply.data:
+        md5 = None
+        if self._can_ask(name):
+            md5 = _md5_of(await self.request(write_request(b"MD5SUM", name)))
+        if md5 is None:
             raise NobodyHasIt(f"tracker {self.label} knows no checksum of that name")
-        return parse_md5(reply.data[0].strip())
+        return md5
+
+    def _can_ask(self, name: bytes) -> bool:
+        """Whether a name can be anybody's: one too long would end the connection for all the others as well."""
+        return 0 < len(name) <= self._limits.max_name
 
     async def facts(self, names: Sequence[bytes]) -> list[TrackerFacts]:
         """Who holds each of some files, and what is claimed of them: WANT and MD5SUM, or WANT and STAT after HELLO.
@@ -218,9 +284,11 @@ class TrackerClient:
             NetworkError, LineTooLong.
         """
         about = b"STAT" if self.hello else b"MD5SUM"
-        lines = [write_request(verb, name) for name in names for verb in (b"WANT", about)]
+        askable = [name for name in dict.fromkeys(names) if self._can_ask(name)]
+        lines = [write_request(verb, name) for name in askable for verb in (b"WANT", about)]
         replies = iter(await self.requests(lines))
-        return [self._facts(want, stat) for want, stat in zip(replies, replies, strict=True)]
+        known = {name: self._facts(next(replies), next(replies)) for name in askable}
+        return [known.get(name, TrackerFacts(())) for name in names]
 
     async def holders(self, name: bytes, b3: bytes) -> list[PeerEntry]:
         """Who holds one content of a name, or a part of it: WANT with b3=; an old tracker tells who has the name.
@@ -228,9 +296,16 @@ class TrackerClient:
         Raises:
             NetworkError, LineTooLong.
         """
+        if not self._can_ask(name):
+            return []
         attributes = {b"b3": b3.hex().encode()} if self.hello else {}
         reply = await self.request(write_request(b"WANT", name, attributes=attributes))
-        return list(_parse_lines(reply.data, parse_peer_line))[: self._limits.max_holders] if reply.ok else []
+        return self._holders(reply)
+
+    def _holders(self, reply: Reply) -> list[PeerEntry]:
+        """The holders in an answer to WANT; none where it is a refusal."""
+        entries = self._parse_lines(reply.data if reply.ok else (), parse_peer_line)
+        return list(islice(entries, self._limits.max_holders))
 
     async def facts_of(self, name: bytes, b3: bytes) -> TrackerFacts:
         """What is claimed of one content of a name, without its holders; of an old tracker, nothing but the id.
@@ -238,18 +313,18 @@ class TrackerClient:
         Raises:
             NetworkError, LineTooLong.
         """
-        if not self.hello:
+        if not self.hello or not self._can_ask(name):
             return TrackerFacts((), b3=b3)
         attributes = {b"b3": b3.hex().encode()}
         stat = await self.request(write_request(b"STAT", name, attributes=attributes))
         return replace(self._facts(Reply(300, b""), stat), b3=b3)
 
     def _facts(self, want: Reply, stat: Reply) -> TrackerFacts:
-        holders = tuple(_parse_lines(want.data, parse_peer_line))[: self._limits.max_holders] if want.ok else ()
-        if not stat.ok or not stat.data:
-            return TrackerFacts(holders)
+        holders = tuple(self._holders(want))
         if not self.hello:
-            return TrackerFacts(holders, md5=_parse_or_none(parse_md5, stat.data[0].strip()))
+            return TrackerFacts(holders, md5=_md5_of(stat))
+        if not stat.ok:
+            return TrackerFacts(holders)
         words = {key: value for key, _, value in (line.partition(b" ") for line in stat.data)}
         return TrackerFacts(
             holders,
@@ -257,6 +332,13 @@ class TrackerClient:
             b3=_parse_or_none(parse_b3, words.get(b"B3", b"")),
             size=_parse_or_none(lambda text: parse_number(text, 2**63 - 1), words.get(b"SIZE", b"")),
         )
+
+    def _parse_lines(self, lines: Iterable[bytes], parse: _ParseLine[Entry]) -> Iterator[Entry]:
+        """The lines that can be read. One that cannot be says nothing about the others."""
+        for line in lines:
+            entry = _parse_or_none(lambda text: parse(text, hello=self.hello), line)
+            if entry is not None:
+                yield entry
 
     async def quit(self) -> None:
         """Say QUIT, so that the tracker forgets us at once; failure does not matter any more."""
@@ -283,12 +365,15 @@ def _parse_or_none(parse: Callable[[bytes], Value], text: bytes) -> Value | None
         return None
 
 
-def _parse_lines(lines: Iterable[bytes], parse: Callable[[bytes], Value]) -> Iterator[Value]:
-    """The lines that can be read. One that cannot be says nothing about the others."""
-    for line in lines:
-        value = _parse_or_none(parse, line)
-        if value is not None:
-            yield value
+def _md5_of(reply: Reply) -> bytes | None:
+    """The checksum in an answer to MD5SUM, if there is one that can be read."""
+    return _parse_or_none(parse_md5, reply.data[0].strip()) if reply.ok and reply.data else None
+
+
+def _weight(reply: Reply) -> int:
+    """About how much memory a reply takes, for bounding that of many."""
+    lines = len(reply.data) + len(reply.context)
+    return sum(map(len, reply.data)) + sum(len(text) for _, text in reply.context) + _LINE_WEIGHT * lines
 
 
 def parse_tracker(text: str) -> tuple[str, int]:
@@ -308,14 +393,15 @@ def parse_tracker(text: str) -> tuple[str, int]:
         host, _, port = text.partition(":")
     if not host or any(character.isspace() for character in host):
         raise MalformedLine(f"{text!r} is no tracker: write HOST, PORT, HOST:PORT or [IPV6]:PORT")
-    return host, parse_port(port.encode()) if port or text.endswith(":") else DEFAULT_TRACKER_PORT
+    return host, parse_port(os.fsencode(port)) if port or text.endswith(":") else DEFAULT_TRACKER_PORT
 
 
 @asynccontextmanager
 async def open_tracker(network: Network, host: str, port: int, limits: Limits) -> AsyncIterator[TrackerClient]:
     """Connect to a tracker, read its greeting, say HELLO.
 
-    A tracker that ends the connection at HELLO is connected to again and spoken to as in 2007.
+    A tracker that ends the connection at HELLO, or says nothing to it, is connected to again and spoken to as in 2007.
+    All of that has `connect_timeout` together.
 
     Raises:
         TrackerUnreachable: no connection, no greeting, or an answer that no tracker gives.
@@ -331,16 +417,18 @@ async def open_tracker(network: Network, host: str, port: int, limits: Limits) -
 async def connect_tracker(network: Network, host: str, port: int, limits: Limits) -> TrackerClient:
     """As `open_tracker`, but the caller closes the client."""
     label = str(Address(host, port))
+    at = trio.current_time() + limits.connect_timeout
     for say_hello in (True, False):
         client = None
         try:
-            with deadline(trio.current_time() + limits.connect_timeout, f"tracker {label}"):
+            with deadline(at, f"tracker {label}"):
                 client = TrackerClient(LineConnection(await network.connect(host, port), limits), limits, label)
-            await client.read_greeting()
+            await client.read_greeting(at)
             if say_hello:
                 try:
-                    await client.say_hello()
-                except ConnectionLost:
+                    with deadline(min(at, trio.current_time() + limits.hello_timeout), f"tracker {label}"):
+                        await client.say_hello()
+                except (ConnectionLost, TimedOut):
                     client.close()
                     continue
         except (NetworkError, LineTooLong) as error:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TypeVar
 
 import trio
 
-from osp2p.errors import LineTooLong, MalformedLine, NetworkError, NobodyHasIt, TrackerError, TrackerUnreachable
+from osp2p.errors import LineTooLong, NetworkError, NobodyHasIt, Osp2pError, TrackerError, TrackerUnreachable
 from osp2p.limits import Limits
 from osp2p.net import Network
+from osp2p.net.groups import one_error
 from osp2p.peer.tracker_client import TrackerClient, TrackerFacts, connect_tracker
 from osp2p.wire.address import Address
 from osp2p.wire.entry import FileEntry, PeerEntry
@@ -28,6 +30,8 @@ class _Contact:
         self._limits = limits
         self._opening = trio.Lock()
         self._client: TrackerClient | None = None
+        #: Until when it is asked only if no other tracker answers, because it could not be reached.
+        self.rests_until = float("-inf")
 
     async def ask(self, question: Callable[[TrackerClient], Awaitable[Answer]]) -> Answer:
         """Ask. A connection that was lost since the last question is opened again, once.
@@ -35,20 +39,32 @@ class _Contact:
         Raises:
             TrackerError, NobodyHasIt.
         """
-        fresh = self._client is None
+        if self._client is not None:
+            client = self._client
+            try:
+                return await question(client)
+            except NetworkError:
+                self._drop(client)
+            except LineTooLong as error:
+                raise self._useless(client, error) from error
         client = await self._open()
         try:
             return await question(client)
-        except (NetworkError, LineTooLong, MalformedLine) as error:
-            self._drop(client)
-            if fresh:
-                raise TrackerUnreachable(f"tracker {client.label} is gone: {error}") from error
-        return await self.ask(question)
+        except (NetworkError, LineTooLong) as error:
+            raise self._useless(client, error) from error
+
+    def _useless(self, client: TrackerClient, error: Osp2pError) -> TrackerUnreachable:
+        self._drop(client)
+        return TrackerUnreachable(f"tracker {client.label} gives no answer: {error}")
 
     async def _open(self) -> TrackerClient:
         async with self._opening:
             if self._client is None:
-                self._client = await connect_tracker(self._network, self._host, self._port, self._limits)
+                try:
+                    self._client = await connect_tracker(self._network, self._host, self._port, self._limits)
+                except TrackerError:
+                    self.rests_until = trio.current_time() + self._limits.reconnect_most
+                    raise
             return self._client
 
     def _drop(self, client: TrackerClient) -> None:
@@ -79,19 +95,18 @@ class Trackers:
             contact.close()
 
     async def _ask_all(self, question: Callable[[TrackerClient], Awaitable[Answer]]) -> list[Answer]:
-        """Ask each. Returns: the answers that came, in the trackers' order."""
+        """Ask each. Returns: the answers that came, in the trackers' order.
+
+        One that could not be reached a moment ago holds nobody up: it is asked only if no other answers.
+        """
+        now = trio.current_time()
         answers: dict[int, Answer] = {}
         failures: list[TrackerError | NobodyHasIt] = []
-
-        async def ask(index: int, contact: _Contact) -> None:
-            try:
-                answers[index] = await contact.ask(question)
-            except (TrackerError, NobodyHasIt) as error:
-                failures.append(error)
-
-        async with trio.open_nursery() as nursery:
-            for index, contact in enumerate(self._contacts):
-                nursery.start_soon(ask, index, contact)
+        everybody = list(enumerate(self._contacts))
+        for resting in (False, True):
+            those = [(index, contact) for index, contact in everybody if (contact.rests_until > now) is resting]
+            if not answers:
+                await _ask_some(those, question, answers, failures)
         if not answers:
             if not failures:
                 raise TrackerUnreachable("no tracker is known: name one with -t HOST:PORT")
@@ -134,8 +149,27 @@ class Trackers:
         async def ask(client: TrackerClient) -> list[PeerEntry]:
             return _reachable(client, await client.holders(name, b3))
 
-        answers = await self._ask_all(ask)
-        return list({entry.address: entry for answer in answers for entry in answer}.values())
+        return merge_holders(await self._ask_all(ask))
+
+
+async def _ask_some(
+    contacts: Iterable[tuple[int, _Contact]],
+    question: Callable[[TrackerClient], Awaitable[Answer]],
+    answers: dict[int, Answer],
+    failures: list[TrackerError | NobodyHasIt],
+) -> None:
+    """Ask some trackers at a time; each adds its answer or its failure."""
+
+    async def ask(index: int, contact: _Contact) -> None:
+        try:
+            answers[index] = await contact.ask(question)
+        except (TrackerError, NobodyHasIt) as error:
+            failures.append(error)
+
+    with one_error():
+        async with trio.open_nursery() as nursery:
+            for index, contact in contacts:
+                nursery.start_soon(ask, index, contact)
 
 
 def _reachable(client: TrackerClient, holders: Iterable[PeerEntry]) -> list[PeerEntry]:
@@ -151,23 +185,40 @@ async def _reachable_facts(client: TrackerClient, names: Sequence[bytes]) -> lis
 def merge_facts(facts: Sequence[TrackerFacts]) -> TrackerFacts:
     """Put together what several trackers say of one name.
 
-    The first tracker that knows anything decides what the name stands for. Holders that another tracker names for
-    another content are left out.
+    The first tracker that knows anything decides what the name stands for. What another says of it counts if both name
+    the same MD5 or content id. Holders that another names for another content are left out; those that it names without
+    saying for which are kept, since what they give is proved anyway.
     """
-    decides = next((fact for fact in facts if fact.b3 or fact.md5), None)
-    if decides is None:
-        holders = {entry.address: entry for fact in facts for entry in fact.holders}
-        return TrackerFacts(tuple(holders.values()))
-    agreeing = [fact for fact in facts if _agree(fact, decides)]
+    merged = next((fact for fact in facts if fact.b3 or fact.md5), None)
+    if merged is None:
+        sizes = {fact.size for fact in facts if fact.size is not None}
+        merged = TrackerFacts((), size=sizes.pop() if len(sizes) == 1 else None)
+    for fact in facts:
+        if _same_content(fact, merged):
+            merged = TrackerFacts(
+                (), merged.md5 or fact.md5, merged.b3 or fact.b3, fact.size if merged.size is None else merged.size
+            )
+    agreeing = [fact.holders for fact in facts if _agree(fact, merged)]
+    return replace(merged, holders=tuple(merge_holders(agreeing)))
+
+
+def merge_holders(answers: Iterable[Iterable[PeerEntry]]) -> list[PeerEntry]:
+    """Each address once, as the tracker puts it that says most of it: an old one does not know who speaks OSP2P/2."""
     merged: dict[Address, PeerEntry] = {}
-    for fact in agreeing:
-        for entry in fact.holders:
-            merged.setdefault(entry.address, entry)
-    md5 = next((fact.md5 for fact in agreeing if fact.md5), None)
-    return TrackerFacts(tuple(merged.values()), md5, decides.b3, decides.size)
+    for entry in chain.from_iterable(answers):
+        known = merged.get(entry.address)
+        if known is None or len(known.attributes) < len(entry.attributes):
+            merged[entry.address] = entry
+    return list(merged.values())
 
 
-def _agree(fact: TrackerFacts, decides: TrackerFacts) -> bool:
+def _same_content(one: TrackerFacts, other: TrackerFacts) -> bool:
+    """Whether two trackers certainly mean the same content."""
+    same = (one.b3 is not None and one.b3 == other.b3) or (one.md5 is not None and one.md5 == other.md5)
+    return same and _agree(one, other)
+
+
+def _agree(one: TrackerFacts, other: TrackerFacts) -> bool:
     """Whether nothing that two trackers say of a name contradicts the other."""
-    same_b3 = fact.b3 is None or decides.b3 is None or fact.b3 == decides.b3
-    return same_b3 and (fact.md5 is None or decides.md5 is None or fact.md5 == decides.md5)
+    same_b3 = one.b3 is None or other.b3 is None or one.b3 == other.b3
+    return same_b3 and (one.md5 is None or other.md5 is None or one.md5 == other.md5)
