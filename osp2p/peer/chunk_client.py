@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
 
-from osp2p.content.chunks import chunk_bounds, chunk_count, chunk_size
-from osp2p.errors import ConnectionLost, MalformedLine, RemoteProtocolError, Stalled
-from osp2p.limits import MIB, Limits
+from osp2p.content.chunk_set import ranges_of
+from osp2p.content.chunks import chunk_count, chunk_size
+from osp2p.errors import ChecksumMismatch, ConnectionLost, MalformedLine, RemoteProtocolError, Stalled
+from osp2p.limits import Limits
 from osp2p.net import LineConnection, Network
 from osp2p.net.errors import deadline
-from osp2p.peer.chunk_picker import ranges_of
 from osp2p.wire.address import Address
 from osp2p.wire.entry import parse_b3, parse_number
 from osp2p.wire.ranges import parse_ranges, write_ranges
 from osp2p.wire.reply import Reply
 from osp2p.wire.word import quote
 
-#: How much is received at a time. More is slower: the buffer falls out of the processor's cache.
-_BUFFER_BYTES = MIB
-
 HELLO = b"HELLO OSP2P/2\n"
+
+#: How often at most a deadline is moved on, in seconds: each time costs as much as receiving.
+_LOOK = 0.25
+
+#: Takes whole chunks, unproved: the first one's number, and their bytes.
+Take = Callable[[int, memoryview], Awaitable[None]]
+
+#: Takes ranges of chunks that a holder says it has gained.
+Gained = Callable[[list[tuple[int, int]]], None]
 
 
 class NotHere(RemoteProtocolError):
@@ -65,7 +71,7 @@ class HolderState:
 
     Attributes:
         serial: to ask from next time.
-        ranges: chunks; None for all.
+        ranges: chunks, ascending; None for all.
         delta: whether `ranges` are only those gained since the serial that was asked for.
     """
 
@@ -86,9 +92,12 @@ class ChunkClient:
         self._lines = lines
         self._content = content
         self._limits = limits
+        self._size = content.size
+        self._each = chunk_size(content.size)
+        self._most = content.count - 1
         self._b3 = content.b3.hex().encode()
         self._name = quote(content.name)
-        self._buffer = memoryview(b"")
+        self._buffers = [memoryview(b""), memoryview(b"")]
         self._said_hello = False
         self._greeted = False
 
@@ -118,15 +127,13 @@ class ChunkClient:
 
     def get_run(self, first: int, last: int) -> bytes:
         """A GET request for chunks, both inclusive."""
-        start = chunk_bounds(self._content.size, first)[0]
-        end = sum(chunk_bounds(self._content.size, last)) - 1
-        return b"GET %s OSP2P/2 range=%d-%d b3=%s\n" % (self._name, start, end, self._b3)
+        end = min((last + 1) * self._each, self._size) - 1
+        return b"GET %s OSP2P/2 range=%d-%d b3=%s\n" % (self._name, first * self._each, end, self._b3)
 
     def get_any(self, chunks: int) -> bytes:
-        """A GET request for one chunk of a set (bits), the holder's choice."""
-        room = self._limits.max_line - len(self._name) - 128
-        word = next(write_ranges(_some(ranges_of(chunks), self._limits.max_ranges), room))
-        return b"GET %s OSP2P/2 any=%s b3=%s\n" % (self._name, word, self._b3)
+        """A GET request for one chunk of a set, the holder's choice. The set has few ranges: they stand in one line."""
+        ranges = b",".join(write_ranges(ranges_of(chunks), self._limits.max_line))
+        return b"GET %s OSP2P/2 any=%s b3=%s\n" % (self._name, ranges, self._b3)
 
     async def _reply(self, patience: float | None = None) -> Reply:
         at = trio.current_time() + (patience or self._limits.reply_timeout)
@@ -154,6 +161,7 @@ class ChunkClient:
             patience: seconds that it may take, where it was asked to wait.
 
         Raises:
+            ChecksumMismatch: the holder means a content of another size.
             NotHere, MalformedLine, LineTooLong, NetworkError.
         """
         reply = await self._reply(patience)
@@ -161,14 +169,22 @@ class ChunkClient:
         ranges: list[tuple[int, int]] = []
         for line in reply.data:
             key, _, value = line.partition(b" ")
-            if key == b"SERIAL":
+            if key == b"HAVE" and value == b"all":
+                everything = True
+            elif key == b"HAVE" and value:
+                some = parse_ranges(value, self._most, self._content.count)
+                if ranges and some[0][0] <= ranges[-1][1]:
+                    raise MalformedLine("ranges ascend from line to line")
+                ranges += some
+            elif key == b"SERIAL":
                 serial = parse_number(value, 2**63 - 1, "SERIAL")
             elif key == b"SINCE":
                 delta = True
-            elif key == b"HAVE" and value == b"all":
-                everything = True
-            elif key == b"HAVE" and value:
-                ranges += parse_ranges(value, self._content.count - 1, self._content.count)
+            elif key == b"SIZE" and value != b"%d" % self._size:
+                claimed_size = parse_number(value, 2**63 - 1, "SIZE")
+                raise ChecksumMismatch(f"says that the file has {claimed_size} bytes, not {self._size} as announced")
+            elif key == b"B3" and value != self._b3:
+                raise NotHere(301, "has another content")
         return HolderState(serial, None if everything else ranges, delta)
 
     async def read_chunks(self) -> bytes:
@@ -191,87 +207,78 @@ class ChunkClient:
             hashes.append(parse_b3(words[2]))
         return b"".join(hashes)
 
-    async def read_data(
-        self,
-        first: int,
-        last: int,
-        take: Callable[[int, memoryview], None],
-        gained: Callable[[list[tuple[int, int]]], None],
-    ) -> None:
+    async def read_data(self, first: int, last: int, take: Take, gained: Gained) -> None:
         """Read the answer to `get_run`.
 
         Args:
-            take: is given each chunk's number and bytes, unproved; the memory is used again afterwards.
-            gained: is given what the holder says that it has gained.
+            take: takes the chunks in order, one at a time; or, of a request for `thread_batch` bytes and more, as many
+                at a time as have so many bytes. Their memory is left alone until the call after that has returned.
+            gained: takes what the holder says that it has gained.
 
         Raises:
-            MalformedLine: a length that was not asked for.
-            NotHere, LineTooLong, NetworkError, Stalled. What `take` raises.
+            MalformedLine: a length or a chunk that was not asked for.
+            Stalled: silent, or too slow, in the middle.
+            NotHere, LineTooLong, NetworkError. What `take` raises.
         """
-        length, _ = await self._read_head(gained)
-        start = chunk_bounds(self._content.size, first)[0]
-        if length != sum(chunk_bounds(self._content.size, last)) - start:
+        length, chunk = await self._read_head(gained)
+        if length != self._length(first, last) or chunk not in (None, first):
             raise MalformedLine(f"sends {length} bytes instead of those that were asked for")
         await self._read_body(first, last, take)
 
-    async def read_any(
-        self, asked: int, take: Callable[[int, memoryview], None], gained: Callable[[list[tuple[int, int]]], None]
-    ) -> None:
+    async def read_any(self, asked: int, take: Take, gained: Gained) -> None:
         """Read the answer to `get_any`. The arguments and errors are `read_data`'s."""
         length, chunk = await self._read_head(gained)
-        if chunk is None or not asked >> chunk & 1 or length != chunk_bounds(self._content.size, chunk)[1]:
+        if chunk is None or not asked >> chunk & 1 or length != self._length(chunk, chunk):
             raise MalformedLine("sends a chunk that was not asked for")
         await self._read_body(chunk, chunk, take)
 
-    async def _read_head(self, gained: Callable[[list[tuple[int, int]]], None]) -> tuple[int, int | None]:
+    def _length(self, first: int, last: int) -> int:
+        """How many bytes the chunks from `first` to `last` have."""
+        return min((last + 1) * self._each, self._size) - first * self._each
+
+    async def _read_head(self, gained: Gained) -> tuple[int, int | None]:
         """Read a DATA reply. Returns: the length, and the chunk if it names one."""
         reply = await self._reply(self._limits.first_byte_timeout)
         words = reply.data[0].split() if reply.data else []
         if len(words) < 2 or words[0] != b"DATA":
             raise MalformedLine("answers GET without a DATA line")
-        most = self._content.count - 1
         chunk: int | None = None
         for word in words[2:]:
             key, _, value = word.partition(b"=")
             if key == b"chunk":
-                chunk = parse_number(value, most, "chunk")
+                chunk = parse_number(value, self._most, "chunk")
             elif key == b"new":
-                gained(parse_ranges(value, most, self._content.count))
+                gained(parse_ranges(value, self._most, self._content.count))
         return parse_number(words[1], 2**63 - 1, "DATA"), chunk
 
-    async def _read_body(self, first: int, last: int, take: Callable[[int, memoryview], None]) -> None:
-        """Read chunks from `first` to `last`, each into memory that holds all of it."""
-        each = chunk_size(self._content.size)
-        if not self._buffer:
-            self._buffer = memoryview(bytearray(max(_BUFFER_BYTES, each)))
-        buffer = self._buffer
-        filled = used = 0
-        index = first
-        length = chunk_bounds(self._content.size, index)[1]
-        watch = _Watch(self._limits, trio.current_time())
-        with trio.move_on_at(watch.deadline) as scope:
-            while True:
-                if filled - used >= length:
-                    take(index, buffer[used : used + length])
-                    used += length
-                    if index == last:
-                        return
-                    index += 1
-                    length = chunk_bounds(self._content.size, index)[1]
-                    if filled == used:
-                        filled = used = 0
-                    continue
-                end = min(len(buffer), filled + self._left(index, last, filled - used))
-                count = await self._lines.receive_into(buffer[filled:end])
-                if count == 0:
-                    raise ConnectionLost(f"{self.remote}: closed in the middle of a chunk")
-                filled += count
-                scope.deadline = watch.moved(count, trio.current_time())
+    async def _read_body(self, first: int, last: int, take: Take) -> None:
+        """Read chunks into two buffers in turn, so that one can be filled while the other is written."""
+        least = self._limits.thread_batch
+        batch = max(1, least // self._each) if self._length(first, last) >= least else 1
+        with trio.move_on_after(self._limits.idle_transfer_timeout) as scope:
+            watch = _Watch(self._limits, scope, trio.current_time())
+            while first <= last:
+                end = min(last, first + batch - 1)
+                data = self._next_buffer(self._length(first, end))
+                await self._fill(data, watch)
+                await take(first, data)
+                first = end + 1
+            return
         raise Stalled("too slow, or silent for too long")
 
-    def _left(self, index: int, last: int, have: int) -> int:
-        """How many bytes of chunks `index` to `last` are still to come, if `have` of them are here."""
-        return sum(chunk_bounds(self._content.size, last)) - chunk_bounds(self._content.size, index)[0] - have
+    def _next_buffer(self, length: int) -> memoryview:
+        self._buffers.reverse()
+        if len(self._buffers[0]) < length:
+            self._buffers[0] = memoryview(bytearray(length))
+        return self._buffers[0][:length]
+
+    async def _fill(self, data: memoryview, watch: _Watch) -> None:
+        while data:
+            count = await self._lines.receive_into(data)
+            if count == 0:
+                raise ConnectionLost(f"{self.remote}: closed in the middle of a chunk")
+            watch.moved(count, trio.current_time())
+            data = data[count:]
 
     def close(self) -> None:
         """Close the connection; waits for nothing."""
@@ -279,27 +286,28 @@ class ChunkClient:
 
 
 class _Watch:
-    """The deadline of a body: none without `idle_transfer_timeout` of silence or with less than `min_rate`."""
+    """Keeps the deadline of a body: neither `idle_transfer_timeout` of silence, nor less than `min_rate`."""
 
-    def __init__(self, limits: Limits, now: float) -> None:
+    def __init__(self, limits: Limits, scope: trio.CancelScope, now: float) -> None:
         self._limits = limits
+        self._scope = scope
+        self._pause = min(_LOOK, limits.idle_transfer_timeout / 4)
+        self._next_look = now + self._pause
         self._window_end = now + limits.rate_window
         self._moved = 0
-        self.deadline = now + limits.idle_transfer_timeout
 
-    def moved(self, count: int, now: float) -> float:
-        """Note bytes. Returns: the new deadline, already past if they came too slowly."""
+    def moved(self, count: int, now: float) -> None:
+        """Note bytes, and move the deadline on: into the past, if they came too slowly."""
         self._moved += count
+        if now < self._next_look:
+            return
+        self._next_look = now + self._pause
+        self._scope.deadline = now + self._limits.idle_transfer_timeout
         if now >= self._window_end:
             if self._moved < self._limits.min_rate * self._limits.rate_window:
-                return now
+                self._scope.deadline = now
             self._window_end = now + self._limits.rate_window
             self._moved = 0
-        return now + self._limits.idle_transfer_timeout
-
-
-def _some(ranges: Iterable[tuple[int, int]], count: int) -> Sequence[tuple[int, int]]:
-    return [pair for pair, _ in zip(ranges, range(count), strict=False)]
 
 
 @asynccontextmanager

@@ -1,53 +1,37 @@
 """Which chunks are asked of whom, in OSP2P/2: pure.
 
-Sets of chunks are Python integers, bit `i` for chunk `i`: at most 16,384 bits, so that "missing, not asked for, and
-held by this one, by the fewest others" is a handful of operations that take less than a microsecond each.
-
 The rules, in this order:
 
-1. Of a holder that has only a part, the rarest chunks first; of a whole holder, when there are partial ones too, only
-   what none of them has: a seed is not asked for what a partial holder can give. The seed itself picks which
-   (``any=``), so that it gives every fetcher another one.
-2. Else runs of neighbouring chunks, as many as the holder gives in `request_time`: one chunk from a slow holder, many
-   from a fast one.
-3. A holder that has nothing else to do takes over chunks that another has owed for too long: the end game.
+1. Of a holder that has only a part, the rarest chunks first. Of a whole holder (a seed), when there are partial ones
+   too, only what none of them has, for as long as they deliver: a seed is not asked for what a partial one can give.
+2. As much at a time as the holder gives in `request_time`: one chunk of a slow one, a run of neighbours of a fast one.
+   Where it is one chunk of a seed, the seed itself picks it (``any=``), so that it gives every fetcher another one.
+   Seeds are given disjoint sets to pick from, so that no two of them send the same chunk here.
+3. A holder that has nothing else to do takes over what another owes and would deliver much later, or has stalled on:
+   the end game.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterable, Iterator
+from collections import deque
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
+from osp2p.content.chunk_set import Tally, bits_of, lowest, ranges_of, run_length
 from osp2p.limits import Limits
 
-#: Beyond so many partial holders, a chunk is not rarer than another.
-_LEVELS = 8
+#: From how many ranges at most a seed picks: enough to choose from, in a line that is quickly read.
+_ANY_RANGES = 32
 
+#: Without partial holders, a seed picks from one part in so many.
+_FIRST_SHARE = 4
 
-def bits_of(ranges: Iterable[tuple[int, int]]) -> int:
-    """The set of all numbers in ranges (first, last), both inclusive."""
-    bits = 0
-    for first, last in ranges:
-        bits |= ((1 << (last - first + 1)) - 1) << first
-    return bits
+#: A chunk is taken over from a holder that would take so many times longer.
+_MUCH_LATER = 2.0
 
-
-def ranges_of(bits: int) -> Iterator[tuple[int, int]]:
-    """A set as ascending ranges (first, last), both inclusive."""
-    base = 0
-    while bits:
-        gap = (bits & -bits).bit_length() - 1
-        bits >>= gap
-        run = run_length(bits)
-        yield base + gap, base + gap + run - 1
-        bits >>= run
-        base += gap + run
-
-
-def run_length(bits: int) -> int:
-    """How many neighbouring numbers from 0 on are in a set."""
-    return (bits ^ (bits + 1)).bit_length() - 1
+#: A holder has stalled when it is silent for so many times what a chunk of it takes, and for `end_game_after`.
+_STALLED = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +42,28 @@ class Assignment:
         first: the first chunk of a run.
         last: its last, inclusive.
         any: if not 0, the set from which the holder picks one chunk; `first` and `last` mean nothing.
+        taken_over: whether another holder owes it too.
     """
 
     first: int = 0
     last: int = -1
     any: int = 0
+    taken_over: bool = False
+
+    @property
+    def bits(self) -> int:
+        """The chunks, or those from which one comes, as a set."""
+        return self.any or bits_of([(self.first, self.last)])
+
+
+@dataclass(slots=True)
+class _Request:
+    """What a holder was asked for and has not answered yet."""
+
+    bits: int
+    count: int
+    is_any: bool
+    asked_at: float
 
 
 @dataclass(slots=True)
@@ -70,18 +71,30 @@ class _Holder:
     """What is known of one holder.
 
     Attributes:
-        has: its chunks; -1 for all.
-        owes: chunk to the time at which it was asked for.
-        asked_any: how many ``any=`` requests are on their way.
-        rate: bytes per second, measured, 0 before the first answer.
+        has: its chunks, as it claims.
+        lost: those that it refused, whatever it claims.
+        whole: whether it has all.
+        since: when it first had something; for the patience with one that has not delivered yet.
+        queue: what it was asked for, in the order in which it answers.
+        owed: how many chunks that is.
+        rate: bytes per second, measured; 0 before the first answer.
+        latency: seconds from a request to its answer, measured.
+        heard: when bytes of an answer last came, or when it was first asked since then.
         cursor: behind the last run that it was asked for.
     """
 
     has: int = 0
-    owes: dict[int, float] = field(default_factory=dict)
-    asked_any: int = 0
+    lost: int = 0
+    whole: bool = False
+    since: float = 0.0
+    queue: deque[_Request] = field(default_factory=deque)
+    owed: int = 0
     rate: float = 0.0
+    latency: float = 0.0
+    heard: float = 0.0
     cursor: int = 0
+    window_from: float = 0.0
+    window_bytes: int = 0
 
 
 class ChunkPicker:
@@ -91,190 +104,315 @@ class ChunkPicker:
         count: how many chunks the content has.
         each: bytes of a chunk.
         have: the chunks that are here already, as ranges.
-        limits: `request_time`, `max_request`, `end_game_after`.
-        rng: breaks ties among equally rare chunks.
+        limits: `request_time`, `max_request`, `requests_ahead`, `end_game_after`, `seed_spared`.
+        rng: where to begin, among equally good chunks.
     """
 
     def __init__(
         self, count: int, each: int, have: Iterable[tuple[int, int]], limits: Limits, rng: random.Random
     ) -> None:
+        self._count = count
         self._each = each
         self._limits = limits
         self._rng = rng
         self._all = (1 << count) - 1
         self._missing = self._all & ~bits_of(have)
         self._asked = 0
+        self._in_hand = 0
         self._holders: dict[Hashable, _Holder] = {}
-        # _levels[k]: the chunks that more than k partial holders have.
-        self._levels = [0] * _LEVELS
+        self._held = 0
+        self._rarity = Tally(0)
+
+    # --- what is here ---
 
     @property
     def complete(self) -> bool:
         """Whether nothing is missing."""
         return not self._missing
 
+    def hold(self, first: int, last: int) -> int:
+        """Chunks have come and will be proved and written. Others are not asked for them meanwhile.
+
+        Returns: those that are worth it, as a set: not here yet, and in nobody's hand. `arrived` or `let_go` follows.
+        """
+        bits = bits_of([(first, last)]) & self._missing & ~self._in_hand
+        self._in_hand |= bits
+        return bits
+
+    def arrived(self, bits: int) -> None:
+        """Chunks in hand are proved and here."""
+        self._missing &= ~bits
+        self._in_hand &= ~bits
+
+    def let_go(self, bits: int) -> None:
+        """Chunks in hand proved wrong, or were not written."""
+        self._in_hand &= ~bits
+
+    # --- who has what ---
+
     def __contains__(self, key: Hashable) -> bool:
         return key in self._holders
 
-    def add_holder(self, key: Hashable) -> None:
-        """A holder of whom nothing is known yet."""
-        self._holders[key] = _Holder()
+    def add_holder(self, key: Hashable, latency: float = 0.0) -> None:
+        """A holder of whom nothing is known yet, but how many seconds it takes to answer."""
+        self._holders[key] = _Holder(latency=latency)
 
     def remove_holder(self, key: Hashable) -> None:
         """A holder is gone; what it owes is free for others."""
-        holder = self._holders.pop(key)
-        for chunk in holder.owes:
-            self._release(chunk)
-        if holder.has > 0:
-            self._recount()
+        self._holders.pop(key)
+        self._recount_asked()
+        self._recount_held()
 
-    def set_all(self, key: Hashable) -> None:
-        """A holder has everything."""
+    def set_all(self, key: Hashable, now: float) -> bool:
+        """A holder says that it has everything. Returns: whether that brings something that is missing."""
+        return self._set(key, self._all, now)
+
+    def set_only(self, key: Hashable, ranges: Iterable[tuple[int, int]], now: float) -> bool:
+        """A holder says that it has these chunks and no others. Returns: as `set_all`."""
+        return self._set(key, bits_of(ranges) & self._all, now)
+
+    def gain(self, key: Hashable, ranges: Iterable[tuple[int, int]], now: float) -> bool:
+        """A holder says that it has these chunks too. Returns: as `set_all`."""
+        return self._set(key, self._holders[key].has | bits_of(ranges) & self._all, now)
+
+    def lose(self, key: Hashable, bits: int) -> None:
+        """A holder refuses these chunks: whatever it says, it counts as not having them."""
         holder = self._holders[key]
-        was_partial = holder.has > 0
-        holder.has = -1
-        if was_partial:
-            self._recount()
+        holder.lost |= bits
+        self._set(key, holder.has, holder.since)
 
-    def gain(self, key: Hashable, ranges: Iterable[tuple[int, int]]) -> None:
-        """A partial holder has these chunks too."""
+    def _set(self, key: Hashable, has: int, now: float) -> bool:
         holder = self._holders[key]
-        if holder.has < 0:
-            return
-        new = bits_of(ranges) & self._all & ~holder.has
-        holder.has |= new
-        self._count(new)
+        has &= ~holder.lost
+        new = has & ~holder.has
+        if new and not holder.has:
+            holder.since = now
+            holder.cursor = self._rng.randrange(self._count)
+        only_gains = has == holder.has | new
+        was_whole, holder.whole = holder.whole, has == self._all
+        holder.has = has
+        if only_gains and not was_whole and not holder.whole:
+            self._held |= new
+            self._rarity.add(new)
+        elif new or not only_gains:
+            self._recount_held()
+        return bool(new & self._missing)
 
-    def _count(self, new: int) -> None:
-        for level in range(_LEVELS):
-            carried = self._levels[level] & new
-            self._levels[level] |= new
-            new = carried
-
-    def _recount(self) -> None:
-        self._levels = [0] * _LEVELS
+    def _recount_held(self) -> None:
+        """Count what the partial holders have."""
+        self._held = 0
+        self._rarity = Tally(0)
         for holder in self._holders.values():
-            if holder.has > 0:
-                self._count(holder.has)
+            if not holder.whole:
+                self._held |= holder.has
+                self._rarity.add(holder.has)
 
     def wants(self, key: Hashable) -> bool:
-        """Whether a holder has something that is missing here."""
-        return bool(self._missing & self._holders[key].has)
+        """Whether a holder has something that is missing here, asked for or not."""
+        return bool(self._missing & ~self._in_hand & self._holders[key].has)
+
+    # --- what comes ---
+
+    def heard(self, key: Hashable, count: int, now: float) -> None:
+        """So many bytes of chunks came from a holder."""
+        holder = self._holders[key]
+        holder.heard = now
+        holder.window_bytes += count
+        seconds = now - holder.window_from
+        # A shorter time says more about who was scheduled when than about the holder; but for its first answer.
+        if seconds >= self._limits.request_time / 4 or (seconds > 0 and not holder.rate):
+            rate = holder.window_bytes / seconds
+            holder.rate = (holder.rate + rate) / 2 if holder.rate else rate
+            holder.window_from, holder.window_bytes = now, 0
+
+    def answered(self, key: Hashable) -> None:
+        """A holder has answered what it was asked for first. What that did not bring is free again."""
+        holder = self._holders[key]
+        request = holder.queue.popleft()
+        holder.owed -= request.count
+        if request.is_any:
+            return
+        if request.bits & self._missing & ~self._in_hand:
+            self._recount_asked()
+        else:
+            self._asked &= ~request.bits
+
+    def _recount_asked(self) -> None:
+        requests = (request for holder in self._holders.values() for request in holder.queue)
+        self._asked = _union(request.bits for request in requests if not request.is_any)
+
+    # --- what to ask for ---
 
     def assign(self, key: Hashable, now: float) -> Assignment | None:
         """What to ask a holder for next, which then counts as asked for; None if there is nothing now."""
         holder = self._holders[key]
-        free = self._missing & ~self._asked & holder.has
-        if holder.has < 0 and self._levels[0]:
-            nobody_else = free & ~self._levels[0]
-            if nobody_else:
-                # One that is on its way may turn out to be any of these.
-                return self._assign_any(holder, nobody_else)
-            if holder.rate and self._others_deliver(key, now):
-                free = 0
-        if free:
-            return self._assign_run(holder, free, now)
-        return self._take_over(key, holder, now)
-
-    def _assign_any(self, holder: _Holder, bits: int) -> Assignment | None:
-        if holder.asked_any and bits.bit_count() <= holder.asked_any:
+        if not self._has_room(holder):
             return None
-        holder.asked_any += 1
-        return Assignment(any=bits)
+        free = self._missing & ~self._asked & ~self._in_hand & holder.has
+        if holder.whole and self._held & free:
+            free = free & ~self._held or (0 if self._others_deliver(free, now) else free)
+        budget = self._budget(holder)
+        its_choice = holder.whole and (budget == 1 or self._held > 0)
+        free = self._uncommitted(holder, free, its_choice, now)
+        if not free:
+            return self._take_over(holder, now)
+        return self._assign_any(holder, free, now) if its_choice else self._assign_run(holder, free, budget, now)
 
-    def _others_deliver(self, key: Hashable, now: float) -> bool:
-        """Whether a partial holder is at work on what a seed could give too."""
-        return any(
-            other.owes and now - min(other.owes.values()) < self._limits.end_game_after
-            for name, other in self._holders.items()
-            if name != key and other.has > 0
-        )
+    def _has_room(self, holder: _Holder) -> bool:
+        """Whether a holder should be asked for more than it owes.
 
-    def _assign_run(self, holder: _Holder, free: int, now: float) -> Assignment:
-        first, longest = self._first_of(holder, free)
-        budget = holder.rate * self._limits.request_time // self._each
-        run = min(longest, max(1, int(min(budget, self._limits.max_request // self._each))))
-        for chunk in range(first, first + run):
-            holder.owes[chunk] = now
-        self._asked |= ((1 << run) - 1) << first
-        holder.cursor = first + run
-        return Assignment(first, first + run - 1)
+        What is on its way covers the time of two requests, and the time that a request takes to be answered: else a
+        distant holder, however fast, would give only one request's worth in that time.
+        """
+        if len(holder.queue) < self._limits.requests_ahead:
+            return True
+        window = holder.rate * (2 * self._limits.request_time + holder.latency)
+        return holder.owed * self._each < min(window, 2 * self._limits.max_request)
 
-    def _first_of(self, holder: _Holder, free: int) -> tuple[int, int]:
-        """Where to begin, and how many neighbours may follow."""
-        if holder.has < 0:
-            ahead = free >> holder.cursor
-            start = holder.cursor if ahead else 0
-            bits = ahead or free
-            first = start + (bits & -bits).bit_length() - 1
-            return first, run_length(free >> first)
-        for level in self._levels:
-            rare = free & ~level
-            if rare:
-                free = rare
-                break
-        turn = self._rng.randrange(free.bit_length())
-        bits, start = (free >> turn, turn) if free >> turn else (free, 0)
-        first = start + (bits & -bits).bit_length() - 1
-        return first, run_length(free >> first)
+    def _budget(self, holder: _Holder) -> int:
+        """How many chunks one request is for."""
+        most = min(holder.rate * self._limits.request_time, self._limits.max_request)
+        return max(1, int(most) // self._each)
 
-    def _take_over(self, key: Hashable, holder: _Holder, now: float) -> Assignment | None:
-        """Ask for a chunk that another holder has owed for too long, and that nobody else was asked for since."""
-        if holder.owes or holder.asked_any:
-            return None
-        latest: dict[int, float] = {}
+    def _uncommitted(self, holder: _Holder, free: int, its_choice: bool, now: float) -> int:
+        """Leave out what seeds may be sending as their own choice.
+
+        Where others leave nothing, all of it will do, as long as most of it is not on its way. The holder itself will
+        not choose twice what it sends; but as long as its choice is open, no run is asked from what it chooses from.
+        """
+        own = [request.bits for request in holder.queue if request.is_any]
+        if its_choice and free.bit_count() <= len(own):
+            return 0
+        if not its_choice:
+            free &= ~_union(own)
+        committed = coming = 0
         for other in self._holders.values():
-            for chunk, since in other.owes.items():
-                latest[chunk] = max(since, latest.get(chunk, since))
-        late = [
-            (since, chunk)
-            for chunk, since in latest.items()
-            if now - since >= self._limits.end_game_after and holder.has >> chunk & 1 and self._missing >> chunk & 1
-        ]
-        if not late:
+            if other is not holder and not self._is_stalled(other, now):
+                anys = [request.bits for request in other.queue if request.is_any]
+                committed |= _union(anys)
+                coming += len(anys)
+        return free & ~committed or (free if free.bit_count() > 2 * (coming + len(own)) else 0)
+
+    def _others_deliver(self, free: int, now: float) -> bool:
+        """Whether the partial holders will soon have given what a seed could give too."""
+        rate = 0.0
+        for other in self._holders.values():
+            if other.whole or not other.has & self._missing or self._is_stalled(other, now):
+                continue
+            if not other.rate and now - other.since < self._limits.end_game_after:
+                return True
+            rate += other.rate
+        return free.bit_count() * self._each < rate * self._limits.seed_spared
+
+    def _is_stalled(self, holder: _Holder, now: float) -> bool:
+        if not holder.queue:
+            return False
+        patience = _STALLED * self._each / holder.rate if holder.rate else 0.0
+        return now - holder.heard > max(self._limits.end_game_after, patience)
+
+    def _assign_any(self, holder: _Holder, free: int, now: float) -> Assignment:
+        shares = sum(other.whole for other in self._holders.values())
+        if not self._held:
+            shares *= _FIRST_SHARE  # what it does not pick from is there for runs, once its rate is known
+        bits = _portion(free, -(-free.bit_count() // shares), self._rng)
+        if bits & (bits - 1) == 0:  # a single one
+            first = lowest(bits)
+            return self._ask(holder, Assignment(first, first), now)
+        return self._ask(holder, Assignment(any=bits), now)
+
+    def _assign_run(self, holder: _Holder, free: int, budget: int, now: float) -> Assignment:
+        if holder.whole:
+            turn = holder.cursor
+        else:
+            free = self._rarity.least(free)
+            turn = self._rng.randrange(free.bit_length())
+        first = turn + lowest(free >> turn) if free >> turn else lowest(free)
+        last = first + min(run_length(free >> first), budget) - 1
+        holder.cursor = last + 1
+        return self._ask(holder, Assignment(first, last), now)
+
+    def _ask(self, holder: _Holder, assignment: Assignment, now: float) -> Assignment:
+        """Note what a holder is asked for."""
+        bits = assignment.bits
+        count = 1 if assignment.any else assignment.last - assignment.first + 1
+        if not holder.queue:
+            holder.heard = holder.window_from = now
+            holder.window_bytes = 0
+        holder.queue.append(_Request(bits, count, bool(assignment.any), now))
+        holder.owed += count
+        if not assignment.any:
+            self._asked |= bits
+        return assignment
+
+    # --- the end game ---
+
+    def _take_over(self, holder: _Holder, now: float) -> Assignment | None:
+        """Ask for a chunk that another holder owes and would deliver much later, the latest one first."""
+        wanted = self._missing & ~self._in_hand & holder.has
+        if not wanted:
             return None
-        _, chunk = min(late)
-        holder.owes[chunk] = now
-        return Assignment(chunk, chunk)
+        if holder.rate:
+            soon = holder.latency + (holder.owed + 1) * self._each / holder.rate
+        else:
+            soon = self._limits.end_game_after
+        bits, latest = 0, _MUCH_LATER * soon
+        for owed, due in self._owed_by_one(holder, now):
+            if owed & wanted and due > latest:
+                bits, latest = owed & wanted, due
+        if not bits:
+            return None
+        chunk = bits.bit_length() - 1  # the last one of a run is what its holder comes to last
+        return self._ask(holder, Assignment(chunk, chunk, taken_over=True), now)
 
-    def arrived(self, key: Hashable, chunk: int) -> bool:
-        """A proved chunk is here. Returns: whether it was still missing."""
-        holder = self._holders.get(key)
-        if holder is not None:
-            holder.owes.pop(chunk, None)
-        bit = 1 << chunk
-        was_missing = bool(self._missing & bit)
-        self._missing &= ~bit
-        self._asked &= ~bit
-        return was_missing
+    def _owed_by_one(self, holder: _Holder, now: float) -> list[tuple[int, float]]:
+        """What others owe, and in how many seconds it is due; but for what two live ones were asked for already."""
+        once = twice = 0
+        live: list[tuple[int, float]] = []
+        stalled = 0
+        for other in self._holders.values():
+            if other is holder:
+                continue
+            ahead = 0
+            is_stalled = self._is_stalled(other, now)
+            for request in other.queue:
+                if is_stalled:
+                    stalled |= request.bits
+                    continue
+                if not request.is_any:
+                    twice |= once & request.bits
+                    once |= request.bits
+                ahead += 1 if request.is_any else (request.bits & self._missing).bit_count()
+                live.append((request.bits, self._due_in(other, ahead, request, now)))
+        for request in holder.queue:
+            once |= request.bits
+            twice |= request.bits
+        return [(stalled & ~once, float("inf")), *((bits & ~twice, due) for bits, due in live)]
 
-    def measured(self, key: Hashable, rate: float) -> None:
-        """A holder gives so many bytes per second."""
-        self._holders[key].rate = rate
+    def _due_in(self, holder: _Holder, ahead: int, request: _Request, now: float) -> float:
+        """In how many seconds a holder will have delivered a request that ends `ahead` chunks from now."""
+        if not holder.rate:
+            return float("inf") if now - request.asked_at >= self._limits.end_game_after else 0.0
+        return holder.heard + ahead * self._each / holder.rate - now
 
-    def answered_any(self, key: Hashable) -> None:
-        """An ``any=`` request is answered, or refused."""
-        self._holders[key].asked_any -= 1
 
-    def give_back(self, key: Hashable, first: int, last: int) -> None:
-        """A holder does not give these chunks; others may."""
-        holder = self._holders[key]
-        for chunk in range(first, last + 1):
-            if holder.owes.pop(chunk, None) is not None:
-                self._release(chunk)
+def _union(sets: Iterable[int]) -> int:
+    union = 0
+    for bits in sets:
+        union |= bits
+    return union
 
-    def lose(self, key: Hashable, chunks: int) -> None:
-        """A holder has not got these chunks after all."""
-        holder = self._holders[key]
-        if holder.has != 0:
-            holder.has = (self._all if holder.has < 0 else holder.has) & ~chunks
-            self._recount()
 
-    def _release(self, chunk: int) -> None:
-        if not any(chunk in other.owes for other in self._holders.values()):
-            self._asked &= ~(1 << chunk)
-
-    def next_take_over(self) -> float:
-        """When the end game next has something to take over."""
-        owed = [since for holder in self._holders.values() for since in holder.owes.values()]
-        return min(owed, default=float("inf")) + self._limits.end_game_after
+def _portion(bits: int, count: int, rng: random.Random) -> int:
+    """Neighbours of a set, beginning anywhere: at most `count`, and few ranges. All of it, if that is not more."""
+    turn = rng.randrange(bits.bit_length())
+    chosen = 0
+    ranges = 0
+    for start, part in ((turn, bits >> turn), (0, bits & ((1 << turn) - 1))):
+        for first, last in ranges_of(part):
+            if not count or ranges == _ANY_RANGES:
+                return chosen
+            last = min(last, first + count - 1)
+            chosen |= bits_of([(start + first, start + last)])
+            count -= last - first + 1
+            ranges += 1
+    return chosen

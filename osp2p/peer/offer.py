@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
 
+from osp2p.content.chunk_set import Tally, bits_of, lowest
 from osp2p.content.chunks import ChunkMap, chunk_count
-from osp2p.wire.ranges import merge_numbers
 
 
 @dataclass(eq=False, slots=True)
@@ -37,13 +36,15 @@ class Offer:
     chunks: ChunkMap | None = None
     mtime_ns: int | None = None
     load_hashes: Callable[[], Awaitable[bytes]] | None = None
-    _sent: array[int] | None = None
-    _changed: trio.Event = field(default_factory=trio.Event)
+    _here: int = field(default=0, init=False)
+    _here_serial: int | None = field(default=None, init=False)
+    _sent: Tally | None = field(default=None, init=False)
+    _changed: trio.Event | None = field(default=None, init=False)
 
     @property
     def serial(self) -> int:
-        """Grows with each chunk that is gained; 0 for a whole file."""
-        return self.chunks.serial if self.chunks is not None else 0
+        """Grows by one with each chunk that is gained; that of a whole file is the number of its chunks."""
+        return self.chunks.serial if self.chunks is not None else chunk_count(self.size)
 
     @property
     def complete(self) -> bool:
@@ -52,45 +53,68 @@ class Offer:
 
     def has(self, first: int, last: int) -> bool:
         """Whether all chunks from `first` to `last`, inclusive, are here."""
-        chunks = self.chunks
-        return chunks is None or all(index in chunks for index in range(first, last + 1))
+        return self.chunks is None or next(self.chunks.missing(first), self.chunks.count) > last
+
+    def here(self) -> int:
+        """The chunks that are here, as a set; kept up to date at the price of what was gained since the last call."""
+        if self.chunks is None:
+            return (1 << chunk_count(self.size)) - 1
+        if self._here_serial != self.chunks.serial:
+            gained = self.chunks.gained_since(self._here_serial) if self._here_serial is not None else None
+            self._here |= bits_of(self.chunks.ranges() if gained is None else gained)
+            self._here_serial = self.chunks.serial
+        return self._here
 
     def notify(self) -> None:
-        """Wake everybody who waits for a change."""
-        self._changed.set()
-        self._changed = trio.Event()
+        """Wake everybody who waits for a change: chunks are gained, the list is known, or the offer is withdrawn."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def wait_changed(self, serial: int) -> None:
-        """Wait until `serial` is not the current one."""
-        while self.serial == serial:
-            await self._changed.wait()
+        """Wait until `serial` is not the current one, or somebody calls `notify`."""
+        if self.serial != serial:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._changed is None:
+            self._changed = trio.Event()
+        await self._changed.wait()
 
     def count_sent(self, first: int, last: int) -> None:
-        """Note that chunks were sent, for `least_sent`."""
+        """Note that chunks are being sent, for `least_sent`."""
         if self._sent is None:
-            self._sent = array("I", bytes(4 * chunk_count(self.size)))
-        for index in range(first, last + 1):
-            self._sent[index] += 1
+            self._sent = Tally((1 << chunk_count(self.size)) - 1)
+        self._sent.add(bits_of([(first, last)]))
 
-    def least_sent(self, ranges: Iterable[tuple[int, int]]) -> int | None:
-        """Of the chunks in `ranges` that are here, the first of those that were sent least; None if none is here."""
-        here = (index for first, last in ranges for index in range(first, last + 1) if self.has(index, index))
-        sent = self._sent
-        return min(here, key=lambda index: (sent[index] if sent else 0, index), default=None)
+    def least_sent(self, ranges: Iterable[tuple[int, int]], given: int = 0) -> int | None:
+        """Choose a chunk that is here and was sent least: of several, the first.
+
+        Args:
+            ranges: from which to choose.
+            given: a set of chunks that are taken only if there are no others.
+
+        Returns: None if none of them is here.
+        """
+        here = bits_of(ranges) & self.here()
+        here = here & ~given or here
+        if not here:
+            return None
+        return lowest(self._sent.least(here) if self._sent is not None else here)
 
     def gained_since(self, serial: int | None) -> list[tuple[int, int]] | None:
-        """The chunks gained since a serial number; None where that is unknown and all must be told."""
+        """The chunks gained since a serial number; None where it is unknown, and all must be told."""
         if serial is None:
             return None
         if self.chunks is None:
-            return [] if serial == 0 else None
+            return [] if serial == self.serial else None
         return self.chunks.gained_since(serial)
 
     def ranges(self) -> list[tuple[int, int]]:
         """What is here, as ascending ranges."""
-        if self.chunks is None:
-            return list(merge_numbers(range(chunk_count(self.size))))
-        return list(self.chunks.ranges())
+        if self.chunks is not None:
+            return list(self.chunks.ranges())
+        count = chunk_count(self.size)
+        return [(0, count - 1)] if count else []
 
 
 class Shelf(Protocol):

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import islice
 
 import trio
 
-from osp2p.content.chunks import HASH_LENGTH, chunk_count, chunk_size
-from osp2p.errors import MalformedLine, Osp2pError, RemoteProtocolError, SourceChanged, StoreError, UnsafeName
+from osp2p.content.chunks import HASH_LENGTH, chunk_bounds, chunk_count, chunk_size
+from osp2p.errors import (
+    LineTooLong,
+    MalformedLine,
+    Osp2pError,
+    RemoteProtocolError,
+    SourceChanged,
+    StoreError,
+    UnsafeName,
+)
 from osp2p.limits import KIB, Limits
 from osp2p.net import Connection, LineConnection
 from osp2p.net.errors import disk_errors
@@ -47,6 +56,15 @@ class Session:
         lines: the connection; HELLO has been read.
         shelf: what may be served, and nothing else.
         report: takes `Uploaded`.
+
+    Where the protocol leaves a choice:
+
+    - STAT with a ``since=`` that this holder knows is answered with ``SINCE n`` and only the chunks gained since then;
+      without it, or with one that is unknown (of an earlier process, for one), with all of them. Once everything is
+      here, that is ``HAVE all``, but for ``since=`` the last serial: then nothing has changed.
+    - Of equally seldom sent chunks in ``any=``, the first one that was not sent on this connection yet. A chunk counts
+      as sent when it is chosen, so that of many who ask at a time each is given another one.
+    - A line that is too long is answered 500, and ends the connection.
     """
 
     def __init__(
@@ -62,6 +80,7 @@ class Session:
         self._out_bytes = 0
         self._told: dict[Offer, int] = {}
         self._open: tuple[Offer, int] | None = None
+        self._given: tuple[Offer | None, int] = (None, 0)
         self.ended = False
 
     @property
@@ -72,22 +91,26 @@ class Session:
         """Answer until the other side ends, says QUIT, or breaks a limit.
 
         Raises:
-            NetworkError, LineTooLong: the connection failed.
+            NetworkError: the connection failed.
             SourceChanged, StoreError: in the middle of an answer; the connection is of no more use.
         """
         await self.reply(200, b"hello", FEATURES)
         try:
-            while not self.ended:
-                line = self._lines.buffered_line()
-                if line is None:
-                    await self._flush()
-                    line = await self._lines.read_line(trio.current_time() + self.limits.idle_timeout)
-                    if line is None:
-                        return
+            while not self.ended and (line := await self._next_line()) is not None:
                 await self._answer(line)
-            await self._flush()
+        except LineTooLong as error:
+            await self.reply(500, str(error).encode())
         finally:
             self._close_file()
+        await self.flush()
+
+    async def _next_line(self) -> bytes | None:
+        """The next request. What is waiting to be sent goes out before this waits."""
+        line = self._lines.buffered_line()
+        if line is None:
+            await self.flush()
+            line = await self._lines.read_line(trio.current_time() + self.limits.idle_timeout)
+        return line
 
     async def _answer(self, line: bytes) -> None:
         try:
@@ -108,9 +131,14 @@ class Session:
         self._out.append(data)
         self._out_bytes += len(data)
         if self._out_bytes >= _FLUSH:
-            await self._flush()
+            await self.flush()
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Send what waits to be sent.
+
+        Raises:
+            NetworkError.
+        """
         if self._out:
             data, self._out, self._out_bytes = b"".join(self._out), [], 0
             await self._lines.send(data, trio.current_time() + self.limits.send_timeout)
@@ -138,8 +166,10 @@ class Session:
 
         What does not fit into the line is told when it does, or by the next STAT.
         """
-        gained = offer.gained_since(self._told.get(offer)) or []
-        words = list(write_ranges(gained, self.limits.max_line // 2))
+        told = self._told.get(offer)
+        if offer.chunks is None or told is None or told == offer.serial:
+            return b""
+        words = list(islice(write_ranges(offer.gained_since(told) or (), self.limits.max_line // 2), 2))
         if len(words) != 1:
             return b""
         self._told[offer] = offer.serial
@@ -150,6 +180,14 @@ class Session:
         if len(self._told) >= self.limits.max_watched_offers:
             self._told.pop(next(iter(self._told)))
         self._told[offer] = offer.serial
+
+    def choose(self, offer: Offer, ranges: Sequence[tuple[int, int]]) -> int | None:
+        """Choose a chunk for somebody who takes any in `ranges`; None if none of them is here."""
+        given = self._given[1] if self._given[0] is offer else 0
+        chunk = offer.least_sent(ranges, given)
+        if chunk is not None:
+            self._given = (offer, given | 1 << chunk)
+        return chunk
 
     async def send_body(self, offer: Offer, offset: int, length: int, chunk: int | None) -> None:
         """Send a DATA reply and the bytes behind it.
@@ -164,27 +202,23 @@ class Session:
             fd = self._file(offer)
             details = b" chunk=%d" % chunk if chunk is not None else b""
             head = write_reply(200, b"here it comes", [b"DATA %d%s%s" % (length, details, self._news(offer))])
-            sent = 0
-            error: Osp2pError | None = None
+            if length:
+                size = chunk_size(offer.size)
+                offer.count_sent(offset // size, (offset + length - 1) // size)
             try:
                 if length <= _SMALL:
                     await self._put(head + _read_exactly(fd, offset, length))
                 else:
                     self._out.append(head)
-                    await self._flush()
+                    await self.flush()
                     await self._sender.send_range(self._connection, fd, offset, length)
                 if offer.chunks is None:
                     check_unchanged(fd, offer)
-                sent = length
-            except Osp2pError as reason:
-                error = reason
+            except Osp2pError as error:
                 self._connection.abort()
+                self._report(Uploaded(offer.name, self._connection.remote, 0, error))
                 raise
-            finally:
-                self._report(Uploaded(offer.name, self._connection.remote, sent, error))
-            if length:
-                size = chunk_size(offer.size)
-                offer.count_sent(offset // size, (offset + length - 1) // size)
+            self._report(Uploaded(offer.name, self._connection.remote, length))
 
     def _file(self, offer: Offer) -> int:
         """The open file of an offer; the last one stays open for the next request."""
@@ -256,16 +290,17 @@ async def _stat(session: Session, request: Request) -> None:
     if b"since" in request.attributes:
         since = parse_number(request.attributes[b"since"], 2**63 - 1, "since")
         wait = parse_number(request.attributes.get(b"wait", b"0"), 2**31, "wait")
+        await session.flush()
         with trio.move_on_after(min(wait, session.limits.max_held_stat)):
-            await session._flush()
             await offer.wait_changed(since)
+        offer = session.find(request)  # it may be withdrawn meanwhile, or be a whole file now
     gained = offer.gained_since(since)
     lines = [b"SIZE %d" % offer.size]
     if offer.b3 is not None:
         lines.append(b"B3 " + offer.b3.hex().encode())
     lines.append(b"SERIAL %d" % offer.serial)
-    if gained is not None:
-        lines.append(b"SINCE %d" % since if since is not None else b"SINCE 0")
+    if since is not None and gained is not None and (since == offer.serial or not offer.complete):
+        lines.append(b"SINCE %d" % since)
         lines += [b"HAVE " + word for word in write_ranges(gained, session.limits.max_line // 2)]
     elif offer.complete:
         lines.append(b"HAVE all")
@@ -279,16 +314,20 @@ async def _stat(session: Session, request: Request) -> None:
 async def _chunks(session: Session, request: Request) -> None:
     offer = session.find(request)
     if offer.hashes is None and offer.b3 is not None and offer.load_hashes is not None:
-        offer.hashes = await offer.load_hashes()
+        try:
+            offer.hashes = await offer.load_hashes()
+        except StoreError:
+            raise _Refusal(300, "that file is not shared any more") from None
     if offer.hashes is None:
         raise _Refusal(303, "its chunks are being hashed", [b"RETRY 1000"])
-    count = chunk_count(offer.size)
-    first, last = 0, count - 1
+    first, last = 0, chunk_count(offer.size) - 1
     if len(request.words) == 2:
-        ((first, last),) = parse_ranges(request.words[1], max(count - 1, 0), 1)
+        ((first, last),) = parse_ranges(request.words[1], last, 1)
+    digits = offer.hashes[first * HASH_LENGTH : (last + 1) * HASH_LENGTH].hex().encode()
+    each = 2 * HASH_LENGTH
     lines = [
-        b"CHUNK %d %s" % (index, offer.hashes[index * HASH_LENGTH : (index + 1) * HASH_LENGTH].hex().encode())
-        for index in range(first, last + 1)
+        b"CHUNK %d %s" % (index, digits[start : start + each])
+        for index, start in zip(range(first, last + 1), range(0, len(digits), each), strict=True)
     ]
     await session.reply(200, b"%d chunks of %d bytes" % (len(lines), chunk_size(offer.size)), lines)
 
@@ -302,13 +341,11 @@ async def _get(session: Session, request: Request) -> None:
     if b"any" in request.attributes:
         if b"b3" not in request.attributes or b"range" in request.attributes:
             raise MalformedLine("any= stands with b3= and without range=")
-        each = chunk_size(offer.size)
-        most = max(chunk_count(offer.size) - 1, 0)
-        wanted = parse_ranges(request.attributes[b"any"], most, session.limits.max_ranges)
-        chunk = offer.least_sent(wanted)
-        if chunk is None or not offer.size:
+        most = chunk_count(offer.size) - 1
+        chunk = session.choose(offer, parse_ranges(request.attributes[b"any"], most, session.limits.max_ranges))
+        if chunk is None:
             raise _Refusal(302, "none of these chunks is here")
-        offset, length = chunk * each, min(each, offer.size - chunk * each)
+        offset, length = chunk_bounds(offer.size, chunk)
     else:
         offset, length = _parse_byte_range(request.attributes.get(b"range"), offer.size)
         each = chunk_size(offer.size)

@@ -1,0 +1,240 @@
+"""Fetching from one holder: what it has, its chunk list, and chunks for as long as it has some that are missing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from osp2p.errors import NetworkError
+from osp2p.net import Network
+from osp2p.peer.chunk_client import ChunkClient, HolderState, NotHere, Take, open_holder
+from osp2p.peer.chunk_picker import Assignment
+from osp2p.peer.intake import Batch, Intake
+from osp2p.wire.address import Address
+
+#: How many times as long the next pause is, after a watch has failed.
+_BACK_OFF = 2.0
+
+
+class HolderFetch:
+    """One connection to one holder, and a second one that follows what it gains.
+
+    Args:
+        client: the connection.
+        intake: the books that all holders of the content share.
+        network: for the second connection.
+        crowded: whether other holders wait for a place.
+    """
+
+    def __init__(
+        self, client: ChunkClient, key: Address, intake: Intake, network: Network, crowded: Callable[[], bool]
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._intake = intake
+        self._picker = intake.picker
+        self._limits = intake.limits
+        self._network = network
+        self._crowded = crowded
+        self._ahead: deque[Assignment] = deque()
+        self._busy_until = 0.0
+        self._idle_since: float | None = None
+        self._writing = trio.Event()
+        self._writing.set()
+        #: Whether the holder has answered.
+        self.talked = False
+
+    async def run(self) -> None:
+        """Fetch until everything is here, or others wait for the place of a holder that has nothing to give.
+
+        Raises:
+            ChecksumMismatch, NotHere, MalformedLine, LineTooLong: what the holder did wrong, or refuses.
+            Stalled, NetworkError: how it failed.
+            StoreError: the disk.
+
+            As a group, if several came at a time.
+        """
+        state, latency = await self._learn()
+        self.talked = True
+        self._picker.add_holder(self._key, latency)
+        try:
+            self._note(state)
+            while self._intake.needs_list:
+                await self._get_list()
+            async with trio.open_nursery() as nursery:
+                if state.ranges is not None:
+                    nursery.start_soon(self._watch, state.serial)
+                await self._fetch(nursery)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._picker.remove_holder(self._key)
+            self._intake.delivering.discard(self._key)
+
+    # --- what it has ---
+
+    async def _learn(self) -> tuple[HolderState, float]:
+        """Ask what the holder has; one that does not know yet is asked again.
+
+        Returns: that, and how many seconds it took to answer.
+        """
+        while True:
+            asked_at = trio.current_time()
+            await self._client.send([self._client.stat()])
+            try:
+                state = await self._client.read_stat(self._limits.first_byte_timeout)
+            except NotHere as refusal:
+                await self._wait_if_busy(refusal)
+            else:
+                return state, trio.current_time() - asked_at
+
+    async def _wait_if_busy(self, refusal: NotHere) -> None:
+        """Wait as long as a busy holder wants. Raises: NotHere: it refuses for another reason."""
+        if refusal.code != 303:
+            raise refusal
+        await trio.sleep(refusal.retry)
+
+    def _note(self, state: HolderState) -> None:
+        now = trio.current_time()
+        if state.ranges is None:
+            news = self._picker.set_all(self._key, now)
+        elif state.delta:
+            news = self._picker.gain(self._key, state.ranges, now)
+        else:
+            news = self._picker.set_only(self._key, state.ranges, now)
+        if news:
+            self._intake.wake()
+
+    def _gained(self, ranges: list[tuple[int, int]]) -> None:
+        if self._picker.gain(self._key, ranges, trio.current_time()):
+            self._intake.wake()
+
+    async def _watch(self, serial: int) -> None:
+        """Follow what a partial holder gains, on a connection of its own, until it has all.
+
+        A connection that fails is made again: only the other one tells whether the holder is gone.
+        """
+        wait = self._limits.max_held_stat / 2
+        pause = self._limits.retry_pause
+        while True:
+            try:
+                async with open_holder(self._network, self._key, self._intake.content, self._limits) as client:
+                    while True:
+                        await client.send([client.stat(serial, wait)])
+                        state = await client.read_stat(wait + self._limits.first_byte_timeout)
+                        self._note(state)
+                        if state.ranges is None:
+                            return
+                        serial = state.serial
+                        pause = self._limits.retry_pause
+                        await trio.sleep(self._limits.watch_pause)
+            except NotHere as refusal:
+                await self._wait_if_busy(refusal)
+            except NetworkError:
+                await trio.sleep(pause)
+                pause = min(_BACK_OFF * pause, self._limits.last_refresh)
+
+    # --- the chunk list ---
+
+    async def _get_list(self) -> None:
+        """Ask for the chunk list, unless another holder was asked a moment ago."""
+        intake = self._intake
+        now = trio.current_time()
+        if now < intake.list_due:
+            await intake.wait_changed(intake.list_due)
+            return
+        intake.list_due = now + self._limits.hedge_after
+        try:
+            await self._client.send([self._client.chunks()])
+            intake.take_list(await self._client.read_chunks())
+        except NotHere as refusal:  # it may not have the list itself yet
+            self._let_others_ask()
+            await self._wait_if_busy(refusal)
+        except BaseException:
+            self._let_others_ask()
+            raise
+
+    def _let_others_ask(self) -> None:
+        self._intake.list_due = 0.0
+        self._intake.wake()
+
+    # --- its chunks ---
+
+    async def _fetch(self, nursery: trio.Nursery) -> None:
+        """Keep requests on their way, and take what is answered."""
+
+        async def take(first: int, data: memoryview) -> None:
+            self._intake.heard(self._key, len(data))
+            if not self._writing.is_set():
+                await self._writing.wait()  # the memory of the batch before this one is filled again when this returns
+            batch = self._intake.hold(self._key, first, data)
+            if len(data) < self._limits.thread_batch:
+                self._intake.keep(batch)
+                return
+            self._writing = trio.Event()
+            nursery.start_soon(self._write, batch, self._writing)
+
+        while not self._picker.complete:
+            if lines := self._next_requests():
+                await self._client.send(lines)
+            if self._ahead:
+                self._idle_since = None
+                self._intake.delivering.add(self._key)
+                await self._take_answer(self._ahead.popleft(), take)
+            else:
+                self._intake.delivering.discard(self._key)
+                if not await self._wait_for_work():
+                    return
+
+    def _next_requests(self) -> list[bytes]:
+        """As many requests as there is room and work for."""
+        now = trio.current_time()
+        lines: list[bytes] = []
+        while now >= self._busy_until and (assignment := self._picker.assign(self._key, now)) is not None:
+            self._ahead.append(assignment)
+            if assignment.any:
+                lines.append(self._client.get_any(assignment.any))
+            else:
+                lines.append(self._client.get_run(assignment.first, assignment.last))
+        return lines
+
+    async def _write(self, batch: Batch, done: trio.Event) -> None:
+        await self._intake.keep_in_thread(batch)
+        done.set()
+
+    async def _take_answer(self, asked: Assignment, take: Take) -> None:
+        """Read the answer to one request.
+
+        Raises:
+            NotHere: a refusal after which nothing more is to be had here.
+        """
+        try:
+            if asked.any:
+                await self._client.read_any(asked.any, take, self._gained)
+            else:
+                await self._client.read_data(asked.first, asked.last, take, self._gained)
+        except NotHere as refusal:
+            if refusal.code == 302:
+                self._picker.lose(self._key, asked.bits)
+            elif refusal.code == 303:
+                self._busy_until = trio.current_time() + refusal.retry
+            else:
+                raise
+            self._intake.wake()
+        self._picker.answered(self._key)
+
+    async def _wait_for_work(self) -> bool:
+        """Wait until there may be something to ask for. Returns: False to leave the place to another holder."""
+        now = trio.current_time()
+        if self._idle_since is None:
+            self._idle_since = now
+        leave_at = self._idle_since + self._limits.idle_holder if self._crowded() else float("inf")
+        if now >= leave_at:
+            return False
+        if now < self._busy_until:
+            look_at = self._busy_until
+        else:
+            look_at = now + self._limits.idle_recheck if self._picker.wants(self._key) else float("inf")
+        await self._intake.wait_changed(min(look_at, leave_at))
+        return True
