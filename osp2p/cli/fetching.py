@@ -119,7 +119,8 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
         elif (line := event_line(event)) and (arguments.seed or arguments.verbose or isinstance(event, Remark)):
             console.note(line)
 
-    async with open_shown_node(arguments, chosen_trackers(arguments), show) as (node, _):
+    async with open_shown_node(arguments, chosen_trackers(arguments), show) as shown:
+        node = shown.node
         ending.code = code = await _fetch_all(node, arguments, console)
         if arguments.seed:
             console.note("sharing what was fetched; Ctrl-C ends it")

@@ -13,24 +13,45 @@ from osp2p.peer.events import Event, Report
 from osp2p.peer.node import Node, open_node
 
 
+class ShownNode:
+    """A node, and a way to show more beside what it reports itself.
+
+    Attributes:
+        node: the node.
+        report: shows a further event, in its turn; for single transfers.
+    """
+
+    def __init__(self, node: Node, waiting: trio.MemorySendChannel[Event | trio.Event]) -> None:
+        self.node = node
+        self.report: Report = waiting.send_nowait
+        self._waiting = waiting
+
+    async def shown(self) -> None:
+        """Wait until all that has been reported so far is shown."""
+        marker = trio.Event()
+        self._waiting.send_nowait(marker)
+        await marker.wait()
+
+
 @asynccontextmanager
 async def open_shown_node(
     arguments: Namespace, trackers: Sequence[str], show: Callable[[Event], None]
-) -> AsyncIterator[tuple[Node, Report]]:
+) -> AsyncIterator[ShownNode]:
     """Open a node as the arguments say.
 
     Args:
         arguments: `alias` and `port`.
         trackers: as `open_node` takes them.
         show: gets each event; what it raises ends the block.
-
-    Yields: the node, and what takes further events for `show`, as reports of single transfers.
     """
-    send, receive = trio.open_memory_channel[Event](float("inf"))
+    send, receive = trio.open_memory_channel[Event | trio.Event](float("inf"))
 
     async def show_all() -> None:
-        async for event in receive:
-            show(event)
+        async for item in receive:
+            if isinstance(item, trio.Event):
+                item.set()
+            else:
+                show(item)
 
     with one_error():
         async with trio.open_nursery() as nursery:
@@ -39,4 +60,4 @@ async def open_shown_node(
                 async with open_node(
                     trackers=trackers, alias=arguments.alias, port=arguments.port, report=send.send_nowait
                 ) as node:
-                    yield node, send.send_nowait
+                    yield ShownNode(node, send)

@@ -15,15 +15,14 @@ from osp2p.cli.console import Console
 from osp2p.cli.exits import DONE
 from osp2p.cli.lines import event_line
 from osp2p.cli.records import event_record
-from osp2p.cli.reporting import open_shown_node
+from osp2p.cli.reporting import ShownNode, open_shown_node
 from osp2p.cli.text import count_of, escape
 from osp2p.content.name import local_path
 from osp2p.errors import Osp2pError
 from osp2p.limits import Limits
 from osp2p.net import TcpNetwork
 from osp2p.net.groups import one_error
-from osp2p.peer.events import Event, FileAdded, FileRemoved, NotShared, Report, TransferFailed
-from osp2p.peer.node import Node
+from osp2p.peer.events import Event, FileAdded, FileRemoved, NotShared, TransferFailed
 from osp2p.peer.transfer import GetOptions
 from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.address import Address
@@ -84,15 +83,9 @@ class SharingDisplay:
         self._verbose = verbose
         self._ready = False
         self._left_out = 0
-        #: What is shared now.
-        self.names: set[bytes] = set()
 
     def show(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, FileAdded):
-            self.names.add(event.name)
-        elif isinstance(event, FileRemoved):
-            self.names.discard(event.name)
         if self._console.json:
             self._console.records([event_record(event)])
         elif (line := event_line(event)) is not None and self._is_news(event):
@@ -110,6 +103,7 @@ class SharingDisplay:
         """Say that the directory is shared; from now on every change is news."""
         self._ready = True
         if self._console.json:
+            self._console.records([{"event": "sharing", "directory": escape(directory), "files": files}])
             return
         if self._left_out > MOST_LEFT_OUT:
             self._console.note(f"and {self._left_out - MOST_LEFT_OUT} more that are not shared (-v shows them)")
@@ -153,18 +147,19 @@ async def _share(arguments: Namespace, console: Console, trackers: list[str], ho
         hosted: the port of a tracker in this process.
     """
     display = SharingDisplay(console, verbose=arguments.verbose > 0)
-    async with open_shown_node(arguments, trackers, display.show) as (node, _):
+    async with open_shown_node(arguments, trackers, display.show) as shown:
         directory = arguments.directory[0]
-        files = await node.share(Path(directory))
+        files = await shown.node.share(Path(directory))
+        await shown.shown()
         display.become_ready(directory, files)
         if hosted is not None:
-            _invite(console, display.names, hosted)
+            _invite(console, {entry.name for entry in await shown.node.list_files()}, hosted)
         await trio.sleep_forever()
     return DONE
 
 
 def _invite(console: Console, names: set[bytes], port: int) -> None:
-    """Say what others must type."""
+    """Say what others must type to fetch all that is listed now."""
     addresses = own_addresses(port)
     command = f"osp2p get -t {addresses[0]} {_pattern(names)}"
     if console.json:
@@ -183,7 +178,8 @@ def _pattern(names: set[bytes]) -> str:
     if len(names) == 1:
         (name,) = names
         text = os.fsdecode(name)
-        return f"{'-- ' if text.startswith('-') else ''}{shlex.quote(text)}"
+        if text.isprintable():  # else nobody could type it
+            return f"{'-- ' if text.startswith('-') else ''}{shlex.quote(text)}"
     return "'**'" if any(b"/" in name for name in names) else "'*'"
 
 
@@ -197,17 +193,20 @@ async def run_old_peer(arguments: Namespace, console: Console) -> int:
     """
     check_directory(arguments.directory)
     display = SharingDisplay(console, verbose=arguments.verbose > 0)
-    async with open_shown_node(arguments, chosen_trackers(arguments), display.show) as (node, report):
-        files = await node.share(Path(arguments.directory))
+    async with open_shown_node(arguments, chosen_trackers(arguments), display.show) as shown:
+        files = await shown.node.share(Path(arguments.directory))
+        await shown.shown()
         display.become_ready(arguments.directory, files)
         for name in map(os.fsencode, arguments.files):
-            await _fetch_in_turn(node, name, Path(arguments.directory), report)
+            await _fetch_in_turn(shown, name, Path(arguments.directory))
         await trio.sleep_forever()
     return DONE
 
 
-async def _fetch_in_turn(node: Node, name: bytes, directory: Path, report: Report) -> None:
+async def _fetch_in_turn(shown: ShownNode, name: bytes, directory: Path) -> None:
+    options = GetOptions(beneath=directory)
     try:
-        report(await node.get(name, local_path(directory, name, Limits()), GetOptions(beneath=directory), report))
+        target = local_path(directory, name, Limits())
+        shown.report(await shown.node.get(name, target, options, shown.report))
     except Osp2pError as error:
-        report(TransferFailed(name, error))
+        shown.report(TransferFailed(name, error))
