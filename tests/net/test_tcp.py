@@ -76,12 +76,21 @@ async def test_both_ends_agree_on_their_addresses(host: str) -> None:
         assert isinstance(here.remote.port, int)
 
 
+async def test_small_answers_leave_at_once() -> None:
+    """Nagle's algorithm would hold back one answer until the one before it is acknowledged."""
+    async with open_pair() as ends:
+        for end in ends:
+            assert isinstance(end, TcpConnection)
+            assert end._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_bytes_and_the_end_in_both_directions() -> None:
     async with open_pair() as (here, there):
         await here.send(b"abc")
         await here.send(memoryview(b"def"))
         await here.send(b"")
-        await here.send_eof()
+        with trio.testing.assert_checkpoints():
+            await here.send_eof()
         assert await there.receive(2) == b"ab"
         buffer = bytearray(10)
         assert await there.receive_into(memoryview(buffer)) == 4

@@ -20,7 +20,7 @@ from osp2p.errors import ConnectFailed, ConnectionLost, ListenFailed
 from osp2p.limits import Limits
 from osp2p.net import Connection, Network, TcpNetwork, serve_connections
 from osp2p.net.connection import Listener
-from osp2p.net.tcp import TcpListener
+from osp2p.net.tcp import TcpListener, _address
 from osp2p.wire.address import Address
 
 
@@ -124,6 +124,29 @@ async def test_localhost_means_whichever_family_listens() -> None:
     listener.close()
 
 
+@needs_ipv6
+async def test_a_mapped_address_is_seen_as_the_ipv4_address_that_it_means() -> None:
+    listener = await TcpNetwork().listen(0, "127.0.0.1")
+    connection = await TcpNetwork().connect("::ffff:127.0.0.1", listener.address.port)
+    assert connection.remote == listener.address
+    connection.close()
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        (("1.2.3.4", 5), "1.2.3.4"),
+        (("::ffff:1.2.3.4", 5, 0, 0), "1.2.3.4"),
+        (("fe80::1%eth0", 5, 0, 2), "fe80::1"),
+        (("::ffff:0:1.2.3.4", 5, 0, 0), "::ffff:0:1.2.3.4"),
+        (("::ffff:0:1", 5, 0, 0), "::ffff:0:1"),
+    ],
+)
+def test_what_the_kernel_says_of_an_end(name: tuple[str, int], host: str) -> None:
+    assert _address(name) == Address(host, 5)
+
+
 async def test_a_connect_can_be_cancelled() -> None:
     """A full queue answers nothing, like a host that drops packets."""
     with socket.socket() as full:
@@ -151,6 +174,19 @@ async def test_a_port_in_use() -> None:
     listener.close()
     again = await TcpNetwork().listen(listener.address.port)
     again.close()
+
+
+async def test_a_server_that_starts_again_gets_its_port_at_once() -> None:
+    """The connections that it closed itself linger in TIME_WAIT."""
+    with trio.testing.assert_checkpoints():
+        listener = await TcpNetwork().listen(0)
+    here = await TcpNetwork().connect("127.0.0.1", listener.address.port)
+    there = await listener.accept()
+    there.close()
+    assert await here.receive(1) == b""
+    here.close()
+    listener.close()
+    (await TcpNetwork().listen(listener.address.port)).close()
 
 
 async def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
