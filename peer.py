@@ -5,4 +5,5 @@ import sys
 
 from osp2p.cli.main import main_old_peer
 
-sys.exit(main_old_peer())
+if __name__ == "__main__":
+    sys.exit(main_old_peer())

@@ -5,4 +5,5 @@ import sys
 
 from osp2p.cli.main import main_old_tracker
 
-sys.exit(main_old_tracker())
+if __name__ == "__main__":
+    sys.exit(main_old_tracker())

@@ -239,6 +239,12 @@ class Limits:
     max_connecting: int = 16
     """Most holders of one file that are tried at a time until one gives a byte."""
 
+    digest_patience: float = 1 * SECONDS
+    """How long a fetch waits for holders that have just begun to share to tell what proves the file."""
+
+    digest_recheck: float = 0.1 * SECONDS
+    """How often it asks meanwhile."""
+
     swarm_from: int = 4 * MIB
     """Bytes from which on a file is offered to others while it is still being fetched."""
 

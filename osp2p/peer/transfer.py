@@ -121,7 +121,7 @@ class Transfer:
         Cancellation: nothing is under the final name; chunks that were proved stay for a later fetch.
         """
         self._started = trio.current_time()
-        facts = self._facts
+        facts = self._facts = await self._wait_for_proof()
         if not facts.holders:
             raise NobodyHasIt("nobody has it")
         if self._options.require_verified and facts.md5 is None and facts.b3 is None:
@@ -154,6 +154,18 @@ class Transfer:
         if self._facts.md5 is None or len(speakers) == len(self._facts.holders):
             raise error
         return await self._fetch_base(target)
+
+    async def _wait_for_proof(self) -> TrackerFacts:
+        """Give holders that have just begun to share a moment to tell the digests of the file.
+
+        Returns: the trackers' facts, with what proves the content if it became known in time.
+        """
+        facts = self._facts
+        until = self._started + self._limits.digest_patience
+        while _is_being_hashed(facts) and trio.current_time() < until:
+            await trio.sleep(self._limits.digest_recheck)
+            facts = await self._around.facts()
+        return facts if facts.holders else self._facts
 
     async def _fetch_base(self, target: Target) -> TransferDone:
         fetch = BaseFetch(
@@ -219,6 +231,12 @@ class Transfer:
     def _done(self, path: Path, size: int, proof: str | None, already: bool = False) -> TransferDone:
         seconds = trio.current_time() - self._started
         return TransferDone(self._name, path, size, self.fetched, self._resumed, proof, seconds, already, self.sources)
+
+
+def _is_being_hashed(facts: TrackerFacts) -> bool:
+    """Whether nothing proves the content yet, but a holder is one that will tell."""
+    speakers = any(entry.attributes.get(b"v") == b"2" for entry in facts.holders)
+    return facts.b3 is None and facts.md5 is None and speakers
 
 
 def holders_of_content(facts: TrackerFacts) -> list[PeerEntry]:
