@@ -99,6 +99,19 @@ def sources() -> list[Path]:
     return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
+def literals(node: ast.AST) -> list[float]:
+    """The numbers in an expression that stand for a time: neither an index nor a factor of something that varies."""
+    if isinstance(node, ast.Constant):
+        return [node.value] if type(node.value) in (int, float) else []
+    if isinstance(node, ast.Subscript):
+        return literals(node.value)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
+        names = [leaf.id for leaf in ast.walk(node) if isinstance(leaf, ast.Name)]
+        if any(not name.isupper() for name in names):
+            return []
+    return [number for child in ast.iter_child_nodes(node) for number in literals(child)]
+
+
 def hidden_times(source: str) -> list[int]:
     """The lines in which a call that takes a time gets a literal one."""
     found = []
@@ -108,13 +121,7 @@ def hidden_times(source: str) -> list[int]:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if name in TIMED:
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
-            numbers = [
-                leaf.value
-                for argument in arguments
-                for leaf in ast.walk(argument)
-                if isinstance(leaf, ast.Constant) and type(leaf.value) in (int, float)
-            ]
-            found += [node.lineno] * any(numbers)
+            found += [node.lineno] * any(number for argument in arguments for number in literals(argument))
     return found
 
 
@@ -127,4 +134,6 @@ def test_hidden_times_are_found() -> None:
     assert hidden_times("trio.move_on_after(5)") == [1]
     assert hidden_times("\nwith deadline(trio.current_time() + 2.5, 'x'): pass") == [2]
     assert hidden_times("trio.CancelScope(deadline=now + 3)") == [1]
+    assert hidden_times("trio.sleep(5 * SECONDS)") == [1]
+    assert hidden_times("trio.sleep(2 * way.latency); trio.sleep_until(due[1])") == []
     assert hidden_times("sleep(0); trio.sleep(limits.accept_backoff); f(5)") == []

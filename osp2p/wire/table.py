@@ -91,9 +91,7 @@ class VerbTable(Generic[Handler]):
         verb, words, attributes = found
         return verb, Request(verb.name, tuple(words), attributes)
 
-    def split(
-        self, line: bytes, *, hello: bool
-    ) -> tuple[Verb[Handler], Sequence[bytes], Mapping[bytes, bytes]] | None:
+    def split(self, line: bytes, *, hello: bool) -> tuple[Verb[Handler], Sequence[bytes], Mapping[bytes, bytes]] | None:
         """Read one line and find its verb: the tracker's fast path, without a `Request` made of it.
 
         Args:
