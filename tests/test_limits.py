@@ -102,7 +102,8 @@ def sources() -> list[Path]:
 def literals(node: ast.AST) -> list[float]:
     """The numbers in an expression that stand for a time: neither an index nor a factor of something that varies."""
     if isinstance(node, ast.Constant):
-        return [node.value] if type(node.value) in (int, float) else []
+        value = node.value
+        return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
     if isinstance(node, ast.Subscript):
         return literals(node.value)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):

@@ -30,6 +30,16 @@ def test_the_one_that_routes_would_use_is_first() -> None:
     assert interfaces._rank(LINES, ["fd00::3"]) == ["fd00::2", "2001:db8::1", "::1"]  # a temporary one
 
 
+def test_every_interface_is_asked_and_loopback_is_one() -> None:
+    assert "127.0.0.1" in interfaces._interface_addresses()
+
+
+def test_loopback_is_last_wherever_the_kernel_lists_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interfaces, "_default", lambda *_: ["10.0.0.2"])
+    monkeypatch.setattr(interfaces, "_interface_addresses", lambda: ["127.0.0.1", "10.0.0.1", "10.0.0.2"])
+    assert interfaces.ipv4_addresses() == ["10.0.0.2", "10.0.0.1", "127.0.0.1"]
+
+
 def test_a_kernel_without_ipv6_has_no_such_addresses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(interfaces, "_IF_INET6", tmp_path / "missing")
     assert interfaces.ipv6_addresses() == []
