@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
 import trio
 
-from osp2p.errors import LineTooLong, NetworkError, TrackerError, TrackerRefused
+from osp2p.errors import LineTooLong, NetworkError, TrackerError, TrackerRefused, TrackerUnreachable
 from osp2p.limits import Limits
 from osp2p.net import Network
+from osp2p.net.groups import one_error
 from osp2p.peer.events import Registered, Report, TrackerConnected, TrackerLost, TrackerSaid, Withdrawn
 from osp2p.peer.tracker_client import TrackerClient, open_tracker
 from osp2p.wire.address import Address
@@ -20,6 +22,17 @@ from osp2p.wire.request import write_request
 
 #: How many names are registered in one go, between two looks at what has changed meanwhile.
 _BATCH = 2000
+
+#: What stands for itself in a line of any program, and how long an alias fits the buffers of 2007 by far.
+_NOT_PLAIN = re.compile(rb"[^A-Za-z0-9._-]")
+_PLAIN_ALIAS_BYTES = 100
+
+#: How many remarks on our registration are passed on.
+_MAX_REMARKS = 10
+
+#: The code of a success that needs a remark, and that of a HAVE beyond a tracker's limit of files.
+_REMARK = 220
+_TOO_MANY = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,15 @@ class Announcement:
     md5: bytes | None = None
     b3: bytes | None = None
     partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line for the tracker about one name: what it offers, or None where it withdraws."""
+
+    name: bytes
+    offers: Announcement | None
+    text: bytes
 
 
 class Announcer:
@@ -61,25 +83,30 @@ class Announcer:
         #: Where the tracker was last told that we listen.
         self.address: Address | None = None
         self._wanted: dict[bytes, Announcement] = {}
+        self._partial: set[bytes] = set()
         self._known: dict[bytes, Announcement] = {}
         self._refused: dict[bytes, Announcement] = {}
+        self._beyond: dict[bytes, None] = {}
+        self._refuses_repeats = False
         self._dirty: dict[bytes, None] = {}
         self._changed = trio.Event()
         self._settled = trio.Event()
         self._first_round = trio.Event()
-        self._first_failure: TrackerError | None = None
+        self._failure: TrackerError | None = None
 
     def offer(self, names: Iterable[tuple[bytes, Announcement]]) -> None:
         """Share these names, or tell more about them."""
         for name, announcement in names:
             if self._wanted.get(name) != announcement:
                 self._wanted[name] = announcement
+                (self._partial.add if announcement.partial else self._partial.discard)(name)
                 self._mark(name)
 
     def withdraw(self, names: Iterable[bytes]) -> None:
         """Share these names no longer."""
         for name in names:
             if self._wanted.pop(name, None) is not None:
+                self._partial.discard(name)
                 self._mark(name)
 
     def _mark(self, name: bytes) -> None:
@@ -95,47 +122,56 @@ class Announcer:
         """Wait until the tracker has been tried once.
 
         Raises:
-            TrackerError: it could not be reached, or does not take us; it is still tried again.
+            TrackerError: it has never taken us so far; it is still tried again. Once it has, this does not raise any
+                more: `TrackerLost` tells what becomes of the connection.
         """
         await self._first_round.wait()
-        if self._first_failure is not None:
-            raise self._first_failure
+        if self._failure is not None:
+            raise self._failure
 
     async def run(self) -> None:
         """Run until cancelled: connect, register, keep up, connect again with back-off."""
         pause = self._limits.reconnect_first
+        taken = False
         while True:
-            connected = False
+            since = float("inf")
             try:
                 async with open_tracker(self._network, self._host, self._port_of_tracker, self._limits) as client:
                     await self._log_in(client)
-                    connected = True
+                    since, taken = trio.current_time(), True
+                    self._failure = None
                     self._first_round.set()
                     reason = await self._keep_up(client)
-            except TrackerError as error:
+            except (TrackerError, NetworkError, LineTooLong) as error:
                 reason = str(error)
-                if not self._first_round.is_set():
-                    self._first_failure = error
+                if not taken:
+                    lost = TrackerUnreachable(f"tracker {self.label}: {error}")
+                    self._failure = error if isinstance(error, TrackerError) else lost
                     self._first_round.set()
-            except (NetworkError, LineTooLong) as error:
-                reason = str(error)
-            pause = self._limits.reconnect_first if connected else min(2 * pause, self._limits.reconnect_most)
+            # A tracker that takes us and hangs up at once is not to be told everything four times a second.
+            if trio.current_time() - since >= self._limits.reconnect_most:
+                pause = self._limits.reconnect_first
             self._report(TrackerLost(self.label, reason, pause))
             await trio.sleep(pause)
+            pause = min(2 * pause, self._limits.reconnect_most)
 
     async def _log_in(self, client: TrackerClient) -> None:
         """Say ADDR; afterwards the tracker knows nothing of ours yet."""
         address = own_address(client, self._network, self._port)
-        reply = await client.request(write_addr(self._alias, address))
+        alias = self._alias if client.hello else plain_alias(self._alias)
+        reply = await client.request(write_addr(alias, address))
         if not reply.ok:
             text = reply.text.decode("utf-8", "replace")
             raise TrackerRefused(reply.code, f"tracker {self.label} does not register us at {address}: {text}")
         self.address = address
-        self._report(TrackerConnected(self.label, self._alias, address, client.hello))
-        for _, remark in reply.context:
+        self._report(TrackerConnected(self.label, alias, address, client.hello))
+        remarks = [remark for _, remark in reply.context[:_MAX_REMARKS]]
+        for remark in [*remarks, reply.text] if reply.code == _REMARK else remarks:
             self._report(TrackerSaid(self.label, remark))
         self._known = {}
         self._refused = {}
+        self._beyond = {}
+        self._refuses_repeats = False
         for name in self._wanted:
             self._mark(name)
 
@@ -146,7 +182,8 @@ class Announcer:
                 await self._tell(client)
             if not self._settled.is_set():
                 self._settled.set()
-                self._report(Registered(self.label, len(self._known), len(self._wanted)))
+                total = len(self._wanted) - (0 if client.hello else len(self._partial))
+                self._report(Registered(self.label, len(self._known), total))
             reason = await self._wait_for_change(client)
             if reason is not None:
                 return reason
@@ -168,31 +205,38 @@ class Announcer:
                 await client.keep_alive()
             nursery.cancel_scope.cancel()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch)
-            nursery.start_soon(wait)
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch)
+                nursery.start_soon(wait)
         return gone[0] if gone else None
 
     async def _tell(self, client: TrackerClient) -> None:
         """Send the lines of one batch of names and note what the tracker made of them."""
-        lines: list[tuple[bytes, Announcement | None, bytes]] = []
+        lines: list[_Line] = []
         for name in list(islice(self._dirty, _BATCH)):
             del self._dirty[name]
-            wanted = self._wanted.get(name)
-            lines += [(name, wanted, line) for line in self._lines_for(name, wanted, client.hello)]
-        replies = await client.requests([line for _, _, line in lines])
-        for (name, wanted, line), reply in zip(lines, replies, strict=True):
-            if line.startswith(b"HAVE") and wanted is not None:
-                self._note_have(name, wanted, reply)
+            lines += self._lines_for(name, self._wanted.get(name), client.hello)
+        registered = len(self._known)
+        for line, reply in zip(lines, await client.requests([line.text for line in lines]), strict=True):
+            if line.offers is None:
+                self._known.pop(line.name, None)
             else:
-                self._known.pop(name, None)
+                self._note_have(line.name, line.offers, reply, client.hello)
+        for name in list(islice(self._beyond, max(0, registered - len(self._known)))):
+            self._mark(name)  # there is room for so many now
 
-    def _lines_for(self, name: bytes, wanted: Announcement | None, hello: bool) -> list[bytes]:
+    def _lines_for(self, name: bytes, wanted: Announcement | None, hello: bool) -> list[_Line]:
         """The lines that bring what the tracker knows of a name to what is wanted."""
         known = self._known.get(name)
-        withdraw = write_request(b"DONTHAVE", name)
+        withdraw = _Line(name, None, write_request(b"DONTHAVE", name))
+        if wanted is None:
+            self._refused.pop(name, None)
+            self._beyond.pop(name, None)
         if wanted is None or wanted == self._refused.get(name) or (wanted.partial and not hello):
             return [withdraw] if known else []
+        if wanted == known:
+            return []
         words = [write_md5(wanted.md5)] if wanted.md5 else []
         attributes: dict[bytes, bytes] = {}
         if hello:
@@ -201,19 +245,27 @@ class Announcer:
                 attributes[b"b3"] = wanted.b3.hex().encode()
             if wanted.partial:
                 attributes[b"part"] = b"yes"
-        have = write_request(b"HAVE", name, *words, attributes=attributes)
-        # An old tracker keeps the first checksum of a name for as long as we hold it.
-        return [withdraw, have] if known and known.md5 and known.md5 != wanted.md5 and not hello else [have]
+        have = _Line(name, wanted, write_request(b"HAVE", name, *words, attributes=attributes))
+        # An old tracker keeps the first checksum of a name for as long as we hold it, and takes none at all for what it
+        # has once a peer has registered as many files as it may.
+        stuck = known is not None and not hello and (self._refuses_repeats or known.md5 not in (None, wanted.md5))
+        return [withdraw, have] if stuck else [have]
 
-    def _note_have(self, name: bytes, wanted: Announcement, reply: Reply) -> None:
+    def _note_have(self, name: bytes, wanted: Announcement, reply: Reply, hello: bool) -> None:
         """Note the answer to a HAVE. Beyond a tracker's limit of files (300), `Registered` tells how many it took."""
+        self._beyond.pop(name, None)
         if reply.ok:
             self._known[name] = wanted
-        elif reply.code != 300:
+        elif reply.code != _TOO_MANY:
             self._report(Withdrawn(self.label, name, f"{reply.code} {reply.text.decode('utf-8', 'replace')}".strip()))
             self._refused[name] = wanted
             if name in self._known:
                 self._mark(name)
+        elif name not in self._known:
+            self._beyond[name] = None
+        elif not hello:
+            self._refuses_repeats = True
+            self._mark(name)
 
 
 def own_address(client: TrackerClient, network: Network, port: int) -> Address:
@@ -228,6 +280,11 @@ def own_address(client: TrackerClient, network: Network, port: int) -> Address:
     hosts = network.local_ipv6_addresses() if here.is_ipv6 else network.local_addresses()
     outside = (Address(host, port) for host in hosts)
     return next((address for address in outside if not address.is_loopback), here)
+
+
+def plain_alias(alias: bytes) -> bytes:
+    """An alias that a tracker of 2007 can print raw, as it does, without ending the peers that read it."""
+    return _NOT_PLAIN.sub(b"_", alias)[:_PLAIN_ALIAS_BYTES]
 
 
 def write_addr(alias: bytes, address: Address) -> bytes:

@@ -1,9 +1,9 @@
-"""Trackers on a memory network: ones that say what a test wants, and the old one, for tests in virtual time."""
+"""Trackers on a memory network, scripted, old and ours, and clients and sharers of them: for tests in virtual time."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -12,7 +12,9 @@ import trio
 
 from osp2p.errors import NetworkError
 from osp2p.limits import Limits
-from osp2p.net import Connection, MemoryNetwork
+from osp2p.net import Connection, MemoryNetwork, TcpNetwork
+from osp2p.peer.announce import Announcement, Announcer
+from osp2p.peer.events import Event, Registered
 from osp2p.peer.tracker_client import TrackerClient, open_tracker
 from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.address import Address
@@ -21,6 +23,9 @@ from tests.standins.old_tracker import OldTracker, Peer, unquoted
 HOST = "10.0.0.1"
 PORT = 11111
 LIMITS = Limits()
+
+#: Where sharers of these tests listen.
+OUR_PORT = 11112
 GREETING = b"200-hello\n200 type HELP\n"
 
 #: Takes a line, returns the reply; None closes the connection.
@@ -172,16 +177,21 @@ async def client_of(
 
 
 @asynccontextmanager
-async def new_tracker(network: MemoryNetwork, limits: Limits = LIMITS) -> AsyncIterator[None]:
+async def new_tracker(
+    network: MemoryNetwork,
+    limits: Limits = LIMITS,
+    *,
+    host: MemoryNetwork | None = None,
+    options: TrackerOptions | None = None,
+) -> AsyncIterator[None]:
+    """Run our own tracker at HOST:PORT, or on another host."""
     async with trio.open_nursery() as nursery:
-        options = TrackerOptions()
-        host = network.host(HOST)
 
         async def serve(task_status: trio.TaskStatus[list[Address]]) -> None:
             await serve_tracker(
-                network=host,
+                network=host or network.host(HOST),
                 port=PORT,
-                options=options,
+                options=options or TrackerOptions(),
                 limits=limits,
                 rng=random.Random(1),
                 task_status=task_status,
@@ -200,3 +210,44 @@ def old(line: bytes) -> bytes | None:
 def new(answer: Callable[[bytes], bytes | None] = lambda line: b"300 no\n") -> Answer:
     """A tracker that knows HELLO."""
     return lambda line: b"FEATURE b3\nFEATURE local on\n200 hello\n" if line.startswith(b"HELLO") else answer(line)
+
+
+class Sharer:
+    """An announcer that runs, and what it reports."""
+
+    def __init__(self, network: MemoryNetwork | TcpNetwork, limits: Limits, host: str, port: int) -> None:
+        self.events: list[Event] = []
+        self.announcer = Announcer(network, host, port, b"an na", OUR_PORT, limits, self.events.append)
+
+    def offer(self, *names: bytes, md5: bytes | None = None, size: int = 7) -> None:
+        self.announcer.offer((name, Announcement(size, md5)) for name in names)
+
+    async def settle(self) -> None:
+        with trio.fail_after(1000):
+            await self.announcer.wait_settled()
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def registered(self) -> tuple[int, int]:
+        last = self.of(Registered)[-1]
+        assert isinstance(last, Registered)
+        return last.registered, last.total
+
+
+@asynccontextmanager
+async def sharing(
+    network: MemoryNetwork | TcpNetwork,
+    *,
+    limits: Limits = LIMITS,
+    host: str = HOST,
+    port: int = PORT,
+    offers: Iterable[tuple[bytes, Announcement]] = (),
+) -> AsyncIterator[Sharer]:
+    sharer = Sharer(network, limits, host, port)
+    sharer.announcer.offer(offers)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sharer.announcer.run)
+        yield sharer
+        nursery.cancel_scope.cancel()
