@@ -44,8 +44,14 @@ _ADDR_FIRST = write_reply(300, b"say ADDR first")
 _IGNORED = write_reply(220, b"noted, but this tracker lists only peers on its own host")
 _NOBODY = write_reply(300, b"nobody has it")
 
-#: What remains of an old client's buffer for PEER lines, beside the terminator with its two numbers.
-_TERMINATOR_ROOM = len(b"200 10000 of 10000 peers, drawn at random\n")
+#: How much of an old client's buffer is kept for the terminator with its two numbers.
+_TERMINATOR_ROOM = 64
+
+#: Up to so many holders, nothing needs to be left out of an answer to WANT, unless `Limits` are very narrow.
+_FEW_LINES = 10
+
+#: So many PEER lines are enough work to let other connections have a turn.
+_MANY_LINES = 50
 
 
 def answer(session: Session, line: bytes) -> bytes:
@@ -249,7 +255,8 @@ def _want(session: Session, words: Words, attributes: Attributes) -> bytes:
 def _few_holders(session: Session, content: Content) -> bytes:
     """The answer that nearly every WANT gets, without the work that only long ones need; b"" if it isn't that one."""
     peers = content.complete
-    if len(peers) > _FEW_LINES or content.partial:
+    limits = session.state.limits
+    if content.partial or len(peers) > min(_FEW_LINES, limits.max_want_peers):
         return b""
     if session.hello:
         facts = write_facts(content.known_size, content.b3) + b"\n"
@@ -258,14 +265,8 @@ def _few_holders(session: Session, content: Content) -> bytes:
         lines = [peer.base_line for peer in peers if peer.base_line]
     if len(lines) > 1:
         shuffle(lines, session.state.rng)
-    return b"%s200 %d of %d holders\n" % (b"".join(lines), len(lines), len(lines)) if lines else _NOBODY
-
-
-#: So few PEER lines fit everybody's buffer.
-_FEW_LINES = 10
-
-#: So many PEER lines are enough work to let other connections have a turn.
-_MANY_LINES = 50
+    reply = b"%s200 %d of %d holders\n" % (b"".join(lines), len(lines), len(lines)) if lines else _NOBODY
+    return reply if session.hello or len(reply) <= limits.max_base_reply else b""
 
 
 def _wanted(session: Session, words: Words, attributes: Attributes) -> tuple[Content, ...]:

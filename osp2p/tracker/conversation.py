@@ -23,6 +23,9 @@ _READ_BYTES = 65536
 #: How many bytes of replies are collected before they are sent, though more lines of the packet wait.
 _SEND_BYTES = 65536
 
+#: After how many lines of one packet the other connections have a turn.
+_LINES_AT_ONCE = 64
+
 _TOO_LONG = write_reply(500, b"that line is too long; goodbye")
 _TOO_MUCH = write_reply(500, b"too much has been sent while BLOCKNOTIFY waits; goodbye")
 _IDLE = write_reply(300, b"nothing has been heard for too long; goodbye")
@@ -103,7 +106,7 @@ class Conversation:
         session = self._session
         replies: list[bytes] = []
         size = 0
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             reply = answer(session, line)
             replies.append(reply)
             size += len(reply)
@@ -119,6 +122,8 @@ class Conversation:
                         break
                 else:
                     await trio.lowlevel.checkpoint()
+            if number % _LINES_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
             if size > _SEND_BYTES:
                 await self._send(b"".join(replies))
                 replies.clear()

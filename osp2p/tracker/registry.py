@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
+from itertools import islice
 from typing import cast
 
 from osp2p.content.name import safe_parts
@@ -47,7 +48,7 @@ class Registry:
     """The books.
 
     Args:
-        limits: `max_base_files`, `max_files`, `max_registrations`, `max_contents_per_name`.
+        limits: `max_base_files`, `max_files`, `max_registrations`, `max_contents_per_name`, `max_want_peers`.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -151,9 +152,10 @@ class Registry:
         return tuple(self._swept(content for content in self.contents(name) if content.b3 == b3))
 
     def with_b3(self, b3: bytes) -> tuple[Content, ...]:
-        """The contents with this b3, whatever their name."""
+        """The contents with this b3, whatever their name: of very many, the oldest, enough for an answer."""
         found = self._by_b3.get(b3, ())
-        return tuple(self._swept((found,) if isinstance(found, Content) else found))
+        contents = (found,) if isinstance(found, Content) else islice(found, self._limits.max_want_peers)
+        return tuple(self._swept(contents))
 
     @staticmethod
     def _swept(contents: Iterable[Content]) -> Iterator[Content]:
@@ -381,7 +383,6 @@ class Registry:
             self.names.remove(content.name)
             return
         rivals.contents.remove(content)
-        rivals.default = None
         self._names[content.name] = last = rivals.contents[0]
         if len(rivals.contents) == 1:
             last.complete = list(rivals.complete)
