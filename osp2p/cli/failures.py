@@ -54,8 +54,7 @@ def _complain(console: Console, causes: Sequence[BaseException]) -> int:
     usage = [cause for cause in causes if isinstance(cause, UsageError)]
     if len(ours) + len(usage) < len(causes):
         unexpected = [cause for cause in causes if not isinstance(cause, Osp2pError | UsageError)]
-        texts = dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in unexpected)
-        _say(console, [f"unexpected {text} ({TRACEBACK_HINT})" for text in texts])
+        _say(console, map(_unexpected_sentence, unexpected))
         return UNEXPECTED
     if console.json and ours:
         from osp2p.cli.records import error_fields
@@ -63,6 +62,12 @@ def _complain(console: Console, causes: Sequence[BaseException]) -> int:
         console.records({"event": "error", **error_fields(cause)} for cause in ours)
     _say(console, map(_sentence, causes))
     return USAGE if usage else exit_code_of_files(0, ours)
+
+
+def _unexpected_sentence(cause: BaseException) -> str:
+    if isinstance(cause, ModuleNotFoundError):
+        return f"the Python package {cause.name} is not installed here: run ./run-good once, then use .venv/bin/python"
+    return f"unexpected {type(cause).__name__}: {cause} ({TRACEBACK_HINT})"
 
 
 def _sentence(cause: BaseException) -> str:

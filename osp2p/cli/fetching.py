@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -23,6 +24,7 @@ from osp2p.cli.records import Record, event_record
 from osp2p.cli.reporting import open_shown_node
 from osp2p.cli.signals import Ending
 from osp2p.cli.targets import STDOUT, Plan, check_single, is_directory, plan_targets
+from osp2p.cli.text import shell_word
 from osp2p.errors import NobodyHasIt
 from osp2p.limits import Limits
 from osp2p.peer.events import Event, Remark, TransferDone, TransferFailed, TransferProgress
@@ -121,7 +123,9 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
 
     async with open_shown_node(arguments, chosen_trackers(arguments), show) as shown:
         node = shown.node
+        ending.last_words = partial(_tell_how_to_go_on, arguments, console)
         ending.code = code = await _fetch_all(node, arguments, console)
+        ending.last_words = None
         if arguments.seed:
             console.note("sharing what was fetched; Ctrl-C ends it")
             await trio.sleep_forever()
@@ -131,6 +135,14 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
             console.note("others still fetch from here; Ctrl-C ends it")
             await node.wait_unused()
         return code
+
+
+def _tell_how_to_go_on(arguments: Namespace, console: Console) -> None:
+    command = " ".join(map(shell_word, arguments.command_line))
+    if console.json:
+        console.records([{"event": "interrupted", "command": command}])
+    else:
+        console.note(f"interrupted; to go on: {command}")
 
 
 def check_words(names: Sequence[str], output: str | None) -> None:

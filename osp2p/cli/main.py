@@ -122,7 +122,7 @@ commands (each has its own --help, with examples):
 
 examples:
   osp2p share photos --host         share a directory; prints what others must type
-  osp2p get -t 192.0.2.7 'photos/*' fetch what matches, all files at a time
+  osp2p get -t 192.0.2.7 '*.jpg'    fetch what matches, all files at a time
 
   -h, --help  show this and end
   --version   show the version and end
@@ -182,6 +182,7 @@ def run_command(command: Command, name: str, argv: Sequence[str]) -> int:
 
     def run(console: Console, ending: Ending) -> int:
         arguments = command.parser().read(argv)
+        arguments.command_line = [*name.split(), *argv]
         console.begin(json=arguments.json)
         set_up_logging(console, arguments.verbose)
         return command.work(arguments, console, ending)

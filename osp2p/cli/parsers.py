@@ -108,7 +108,8 @@ def get_parser() -> OptionParser:
         "here already is not fetched again; one with other content stays, and what arrives becomes NAME~1~.",
         [
             ("osp2p get cat.jpg -t 192.0.2.7", "fetch one file to this directory"),
-            ("osp2p get 'photos/*' -o album/", "fetch all that matches to album/photos/"),
+            ("osp2p get '*.jpg' -o album/", "fetch all that matches to album/"),
+            ("osp2p get '**'", "fetch everything, with its sub-directories"),
             ("osp2p get notes.txt -o -", "print it, once it is verified"),
         ],
         f"{_SIZES}\n\n{_EXIT_CODES}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shlex
 from argparse import Namespace
 from pathlib import Path
 
@@ -16,13 +15,13 @@ from osp2p.cli.exits import DONE
 from osp2p.cli.lines import event_line
 from osp2p.cli.records import event_record
 from osp2p.cli.reporting import ShownNode, open_shown_node
-from osp2p.cli.text import count_of, escape
+from osp2p.cli.text import count_of, escape, shell_word
 from osp2p.content.name import local_path
 from osp2p.errors import Osp2pError
 from osp2p.limits import Limits
 from osp2p.net import TcpNetwork
 from osp2p.net.groups import one_error
-from osp2p.peer.events import Event, FileAdded, FileRemoved, NotShared, TransferFailed
+from osp2p.peer.events import Event, FileAdded, FileRemoved, NotShared, Registered, TransferFailed
 from osp2p.peer.transfer import GetOptions
 from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.address import Address
@@ -83,6 +82,7 @@ class SharingDisplay:
         self._verbose = verbose
         self._ready = False
         self._left_out = 0
+        self._registered: dict[str, Registered] = {}
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -92,6 +92,9 @@ class SharingDisplay:
             self._console.note(line)
 
     def _is_news(self, event: Event) -> bool:
+        if isinstance(event, Registered):  # checksums are registered, too, and change no number
+            before, self._registered[event.tracker] = self._registered.get(event.tracker), event
+            return event != before
         if self._ready or self._verbose:
             return True
         if isinstance(event, NotShared):
@@ -178,8 +181,7 @@ def _pattern(names: set[bytes]) -> str:
     if len(names) == 1:
         (name,) = names
         text = os.fsdecode(name)
-        if text.isprintable():  # else nobody could type it
-            return f"{'-- ' if text.startswith('-') else ''}{shlex.quote(text)}"
+        return f"{'-- ' if text.startswith('-') else ''}{shell_word(text)}"
     return "'**'" if any(b"/" in name for name in names) else "'*'"
 
 

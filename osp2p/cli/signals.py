@@ -22,10 +22,12 @@ class Ending:
 
     Attributes:
         code: the exit code; a command that has done its work and only serves on may change it.
+        last_words: called when a signal has cancelled the work, and it is through with its tidying.
     """
 
     def __init__(self, code: int) -> None:
         self.code = code
+        self.last_words: Callable[[], None] | None = None
         for number in ENDING:
             signal.signal(number, self._end_at_once)
 
@@ -51,7 +53,11 @@ class Ending:
                     nursery.start_soon(self._watch, arrivals, scope)
                     code = await work()
                 nursery.cancel_scope.cancel()
-        return self.code if code is None else code
+        if code is not None:
+            return code
+        if self.last_words is not None:
+            self.last_words()
+        return self.code
 
     async def _watch(self, arrivals: AsyncIterator[int], scope: trio.CancelScope) -> None:
         async for _ in arrivals:

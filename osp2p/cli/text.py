@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -43,6 +45,20 @@ def _escaped(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def shell_word(text: str) -> str:
+    """Write one word of a command so that a person can type it and bash reads it back exactly.
+
+    Args:
+        text: undecodable bytes may stand in it as surrogates.
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    written = (
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\\'" else f"\\x{byte:02x}" for byte in os.fsencode(text)
+    )
+    return f"$'{''.join(written)}'"
 
 
 def shorten(text: str, width: int) -> str:

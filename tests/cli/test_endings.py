@@ -162,6 +162,7 @@ async def test_a_fetch_that_is_interrupted_leaves_nothing_under_the_final_name(w
         async with world.start("get", "a", "--json", "-t", address, cwd=here) as program:
             await program.record("progress")
             assert await program.end(number) == 130
+            assert (await program.record("interrupted"))["command"] == f"osp2p get a --json -t {address}"
             assert b"Traceback" not in program.err
         assert not (here / "a").exists()
 

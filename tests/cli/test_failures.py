@@ -54,6 +54,12 @@ def test_the_unexpected_is_one_line_too() -> None:
         assert err == "osp2p get: unexpected KeyError: 'x' (OSP2P_DEBUG=1 shows where)\n"
 
 
+def test_a_python_without_our_packages_is_said_to_be_one() -> None:
+    code, _, err = report(ModuleNotFoundError("No module named 'trio'", name="trio"))
+    assert code == 1
+    assert err.startswith("osp2p get: the Python package trio is not installed here: run ./run-good once")
+
+
 def test_tracebacks_for_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSP2P_DEBUG", "1")
     code, _, err = report(ExceptionGroup("g", [Stalled("a")]))

@@ -89,6 +89,22 @@ def test_without_a_signal_the_work_decides() -> None:
         assert process.returncode == 3
 
 
+def test_last_words_are_said_after_the_tidying_and_only_then() -> None:
+    words = 'ending.last_words = lambda: print("last words", flush=True)'
+    tidy = f"""
+    try:
+        {FOREVER}
+    finally:
+        print("tidied", flush=True)
+"""
+    with running(before=words, body=tidy) as process:
+        read_line(process)
+        process.terminate()
+        assert process.communicate(timeout=20)[0].split("\n")[:2] == ["tidied", "last words"]
+    with running(before=words, body=BEGUN) as process:
+        assert "last words" not in process.communicate(timeout=20)[0]
+
+
 def test_the_work_may_change_what_a_signal_means() -> None:
     with running(body=f"ending.code = 5; {FOREVER}") as process:
         read_line(process)

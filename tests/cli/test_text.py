@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osp2p.cli.text import (
@@ -17,6 +19,7 @@ from osp2p.cli.text import (
     json_line,
     json_name,
     parse_size,
+    shell_word,
     shorten,
 )
 
@@ -47,6 +50,15 @@ def test_what_can_be_printed_stays() -> None:
     assert escape(b"a\xffb\x1b[31m\n") == r"a\xffb\x1b[31m\x0a"
     assert escape("evil\u202egpj.exe") == r"evil\u202egpj.exe"
     assert escape("\U000e0041") == r"\U000e0041"
+
+
+@given(st.lists(st.binary(min_size=1).map(lambda raw: raw.replace(b"\0", b"x")), max_size=5))
+@settings(max_examples=20)
+def test_bash_reads_back_what_is_written_for_it(words: list[bytes]) -> None:
+    command = " ".join(shell_word(os.fsdecode(word)) for word in words)
+    assert command.isprintable()
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True, timeout=30)
+    assert done.stdout.split(b"\0")[:-1] == (words or [b""])
 
 
 @given(st.text(), st.integers(0, 50))
