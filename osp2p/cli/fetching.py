@@ -11,11 +11,11 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from osp2p.cli.arguments import UsageError, chosen_trackers
-from osp2p.cli.bars import Bars
 from osp2p.cli.console import Console, write_file_to_stdout
 from osp2p.cli.exits import exit_code_of_files
 from osp2p.cli.lines import event_line
@@ -30,6 +30,9 @@ from osp2p.limits import Limits
 from osp2p.peer.events import Event, Remark, TransferDone, TransferFailed, TransferProgress
 from osp2p.peer.node import Node, Wanted
 from osp2p.peer.transfer import GetOptions
+
+if TYPE_CHECKING:
+    from osp2p.cli.bars import Bars
 
 #: Seconds between two lines about the whole, where there are no bars.
 LINE_INTERVAL = 5.0
@@ -53,6 +56,8 @@ class Display:
         self._bars: Bars | None = None
         self.progress = Progress(files)
         if console.shows_bars and files:
+            from osp2p.cli.bars import Bars  # tqdm costs 25 ms, which a pipe need not pay
+
             self._bars = Bars(self.progress, console.err)
             console.aside = self._bars.aside
 
