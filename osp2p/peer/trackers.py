@@ -102,11 +102,12 @@ class Trackers:
         now = trio.current_time()
         answers: dict[int, Answer] = {}
         failures: list[TrackerError | NobodyHasIt] = []
-        everybody = list(enumerate(self._contacts))
-        for resting in (False, True):
-            those = [(index, contact) for index, contact in everybody if (contact.rests_until > now) is resting]
-            if not answers:
-                await _ask_some(those, question, answers, failures)
+        fresh, resting = [], []
+        for index, contact in enumerate(self._contacts):
+            (resting if contact.rests_until > now else fresh).append((index, contact))
+        await _ask_some(fresh, question, answers, failures)
+        if not answers:
+            await _ask_some(resting, question, answers, failures)
         if not answers:
             if not failures:
                 raise TrackerUnreachable("no tracker is known: name one with -t HOST:PORT")
