@@ -9,7 +9,7 @@ from itertools import count
 import trio
 
 from osp2p.errors import ConnectFailed, ConnectionLost, ListenFailed, LocalProtocolError
-from osp2p.net.memory_link import BLOCK_BYTES, Link, Path
+from osp2p.net.memory_link import BLOCK_BYTES, SMALL_BYTES, Link, Path
 from osp2p.wire.address import Address
 
 #: How many bytes a pipe holds before its sender must wait: about a socket's buffers.
@@ -31,6 +31,7 @@ class _Pipe:
         self.changed = trio.lowlevel.ParkingLot()
         self._coming: deque[tuple[float, bytes]] = deque()
         self._under_way = 0
+        self._last_arrival = 0.0
 
     def notify(self) -> None:
         self.changed.unpark_all()
@@ -41,12 +42,17 @@ class _Pipe:
         return max(0, self.capacity - len(self.data) - self._under_way)
 
     async def carry(self, block: bytes, path: Path) -> None:
-        """Send a block, for which there is room. Returns when it has left the host."""
+        """Send a block, for which there is room. Returns when it has left the host; at once, if it is small."""
         self._under_way += len(block)
         left_at = path.up.carry(len(block), trio.current_time())
-        await trio.sleep_until(left_at)
+        if len(block) <= SMALL_BYTES:
+            arrives_at = left_at + path.latency
+        else:
+            await trio.sleep_until(left_at)
+            arrives_at = path.down.carry(len(block), left_at + path.latency)
         if not self.broken:
-            self._coming.append((path.arrival(len(block), left_at), block))
+            self._last_arrival = max(self._last_arrival, arrives_at)
+            self._coming.append((self._last_arrival, block))
             self.notify()
 
     def arrive(self) -> bool:
@@ -152,7 +158,11 @@ class MemoryConnection:
         return min(room, len(data))
 
     async def send_file_some(self, fd: int, offset: int, count: int) -> int:
-        block = os.pread(fd, min(PIPE_BYTES, count), offset)
+        block = memoryview(os.pread(fd, min(PIPE_BYTES, count), offset))
+        if self._out.path is None:
+            while not self._room():
+                await self._out.changed.park()
+            block = block[: self._room()]
         await self.send(block)
         return len(block)
 

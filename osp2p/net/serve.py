@@ -13,7 +13,6 @@ from osp2p.errors import ListenFailed, LocalProtocolError, Osp2pError
 from osp2p.limits import Limits
 from osp2p.net.connection import Connection, Listener
 from osp2p.net.groups import leaves
-from osp2p.wire.address import Address
 
 logger = logging.getLogger("osp2p.net")
 
@@ -56,7 +55,7 @@ async def serve_connections(
             connection = await _accept(listener, limits)
             if connection is None:
                 return
-            source = _source(connection.remote)
+            source = source_of(connection.remote.host)
             if sources[source] < limits.max_connections_per_host:
                 sources[source] += 1
                 nursery.start_soon(run, connection, source)
@@ -98,8 +97,8 @@ async def _accept(listener: Listener, limits: Limits) -> Connection | None:
             await trio.sleep(limits.accept_backoff)
 
 
-def _source(remote: Address) -> str:
+def source_of(host: str) -> str:
     """Whom a connection counts for: an IPv4 address, or an IPv6 network of 64 bits, all of which one host may use."""
-    if not remote.is_ipv6:
-        return remote.host
-    return str(ipaddress.IPv6Network((remote.host, 64), strict=False))
+    if ":" not in host:
+        return host
+    return str(ipaddress.IPv6Network((host, 64), strict=False))

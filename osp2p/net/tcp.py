@@ -32,6 +32,10 @@ _RESET = struct.pack("ii", 1, 0)
 #: How much one sendfile call is asked for: what a socket buffer takes at a time, and no more, so that calls stay short.
 _SENDFILE_BYTES = 4 * 1024 * 1024
 
+#: How often a full socket buffer is tried. The kernel calls a socket writable only when a third of its buffer is free,
+#: which is a megabyte; from a slow reader that looks like standing still, and callers measure rates.
+_ROOM_SECONDS = 0.5
+
 #: How many connections may wait in the kernel to be accepted.
 _BACKLOG = 4096
 
@@ -153,7 +157,8 @@ class TcpConnection:
                 try:
                     sent = os.sendfile(self._socket.fileno(), fd, offset, min(count, _SENDFILE_BYTES))
                 except BlockingIOError:
-                    await self._writable()
+                    with trio.move_on_after(_ROOM_SECONDS):
+                        await self._writable()
                 else:
                     self._eager += 1 + sent // _EAGER_BYTES
                     return sent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from osp2p.errors import ConnectionLost, SourceChanged
@@ -19,8 +21,13 @@ class Sender:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
-    async def send_range(self, connection: Connection, fd: int, offset: int, count: int) -> None:
+    async def send_range(
+        self, connection: Connection, fd: int, offset: int, count: int, note: Callable[[int], None] | None = None
+    ) -> None:
         """Send `count` bytes from `offset`.
+
+        Args:
+            note: called with the number of bytes whenever some have gone.
 
         Raises:
             SourceChanged: the file ended early.
@@ -34,6 +41,8 @@ class Sender:
                 if moved == 0:
                     raise SourceChanged("a shared file became shorter while it was being sent")
                 sent += moved
+                if note is not None:
+                    note(moved)
                 if sent - window_sent >= least:
                     window_sent = sent
                     window.deadline = trio.current_time() + self._limits.upload_rate_window

@@ -6,7 +6,7 @@ import os
 
 import trio
 
-from osp2p.errors import Osp2pError
+from osp2p.errors import ConnectionLost, Osp2pError, StoreError, UnsafeName
 from osp2p.limits import Limits
 from osp2p.net import Connection, LineConnection
 from osp2p.peer.events import Report, Uploaded
@@ -15,6 +15,9 @@ from osp2p.peer.sending import Sender
 from osp2p.peer.session import Session, check_unchanged
 from osp2p.peer.slots import UploadSlots
 from osp2p.wire.request import Request, parse_request
+
+#: How many blank lines may come before the request.
+_BLANK_LINES = 100
 
 
 class UploadServer:
@@ -42,8 +45,7 @@ class UploadServer:
             Osp2pError: the connection failed.
         """
         lines = LineConnection(connection, self._limits)
-        line = await lines.read_line(trio.current_time() + self._limits.request_timeout)
-        request = parse_request(line) if line is not None else None
+        request = await self._read_request(lines)
         if request is None:
             return
         if is_base_get(request):
@@ -52,30 +54,51 @@ class UploadServer:
                     await self._serve_base(connection, request.words[0])
         elif is_hello(request):
             await Session(lines, self._shelf, self._sender, self.slots, self._limits, self._report).run()
-        else:
-            return
         await linger(connection, self._limits)
+
+    async def _read_request(self, lines: LineConnection) -> Request | None:
+        """Read the first line that is not blank, all of it by one deadline. Returns: None if there is none.
+
+        Raises:
+            NetworkError, LineTooLong.
+        """
+        at = trio.current_time() + self._limits.request_timeout
+        for _ in range(_BLANK_LINES):
+            line = await lines.read_line(at)
+            if line is None:
+                return None
+            if (request := parse_request(line)) is not None:
+                return request
+        return None
 
     async def _serve_base(self, connection: Connection, name: bytes) -> None:
         """Send a whole file; a file that is not there, or still being fetched, is no byte at all.
 
         Raises:
-            UnsafeName, StoreError: it cannot be opened; nothing was sent.
-            SourceChanged, NetworkError: it failed in the middle; the connection is reset.
+            SourceChanged, StoreError, NetworkError: it failed in the middle; the connection is reset.
+
+        Cancellation: the connection is reset, so that nobody takes what was sent for the whole file.
         """
         offer = self._shelf.find(name)
         if offer is None or not offer.complete:
             return
-        fd = offer.open()
+        try:
+            fd = offer.open()
+        except (UnsafeName, StoreError):
+            return  # it is gone, or another file by now, and the library has not noticed yet: no byte, as for any other
         sent = 0
         error: Osp2pError | None = None
+
+        def note(count: int) -> None:
+            nonlocal sent
+            sent += count
+
         try:
-            await self._sender.send_range(connection, fd, 0, offer.size)
+            await self._sender.send_range(connection, fd, 0, offer.size, note)
             check_unchanged(fd, offer)
-            sent = offer.size
-        except Osp2pError as reason:
-            error = reason
+        except BaseException as reason:
             connection.abort()
+            error = reason if isinstance(reason, Osp2pError) else ConnectionLost("this upload was broken off")
             raise
         finally:
             os.close(fd)

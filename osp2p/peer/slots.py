@@ -9,10 +9,11 @@ from contextlib import contextmanager
 import trio
 
 from osp2p.limits import Limits
+from osp2p.net.serve import source_of
 
 
 class UploadSlots:
-    """Counts the uploads that run, altogether and for each address.
+    """Counts the uploads that run, altogether and for each source: an address, or a network of IPv6.
 
     Args:
         limits: `max_uploads`, `max_uploads_per_host`.
@@ -20,7 +21,7 @@ class UploadSlots:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._hosts: Counter[str] = Counter()
+        self._sources: Counter[str] = Counter()
         self.running = 0
         self._last_used = float("-inf")
 
@@ -31,16 +32,17 @@ class UploadSlots:
     @contextmanager
     def slot(self, host: str) -> Iterator[bool]:
         """Hold a slot for the body. Yields: False where there is none left, and the body must refuse."""
-        if self.running >= self._limits.max_uploads or self._hosts[host] >= self._limits.max_uploads_per_host:
+        source = source_of(host)
+        if self.running >= self._limits.max_uploads or self._sources[source] >= self._limits.max_uploads_per_host:
             yield False
             return
         self.running += 1
-        self._hosts[host] += 1
+        self._sources[source] += 1
         try:
             yield True
         finally:
             self._last_used = trio.current_time()
             self.running -= 1
-            self._hosts[host] -= 1
-            if not self._hosts[host]:
-                del self._hosts[host]
+            self._sources[source] -= 1
+            if not self._sources[source]:
+                del self._sources[source]
