@@ -156,7 +156,7 @@ class Limits:
 
     # --- talking to a tracker ---
 
-    connect_timeout: float = 5 * SECONDS
+    connect_timeout: float = 4 * SECONDS
     """For one TCP connection to stand; to a tracker, for its greeting and its answer to HELLO as well."""
 
     greeting_timeout: float = 5 * SECONDS
