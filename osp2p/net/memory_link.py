@@ -2,13 +2,17 @@
 
 A host has one link, which all its connections share in each direction. Bytes leave it in blocks, one after the other,
 the connections in turn; after the latencies of both ends they queue for the other host's link. Nothing is lost: who
-sends too much waits, because a connection holds only so many bytes.
+sends too much waits, because a connection holds only so many bytes. What is small leaves in its turn too, but neither
+does its sender wait for that, whom a socket's buffer would spare the wait, nor does it queue at the other end.
 """
 
 from __future__ import annotations
 
 #: Bytes of one block: small enough for connections to share a link, large enough for a simulation to be quick.
-BLOCK_BYTES = 16384
+BLOCK_BYTES = 32768
+
+#: Bytes of what is small: requests, and answers without a body.
+SMALL_BYTES = 4096
 
 
 class Lane:
@@ -60,7 +64,3 @@ class Path:
         self.up = source.up
         self.down = target.down
         self.latency = source.latency + target.latency
-
-    def arrival(self, count: int, left_at: float) -> float:
-        """When a block arrives that has left its host at a time."""
-        return self.down.carry(count, left_at + self.latency)

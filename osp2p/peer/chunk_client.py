@@ -28,8 +28,8 @@ _LOOK = 0.25
 #: Takes whole chunks, unproved: the first one's number, and their bytes.
 Take = Callable[[int, memoryview], Awaitable[None]]
 
-#: Takes ranges of chunks that a holder says it has gained.
-Gained = Callable[[list[tuple[int, int]]], None]
+#: Is called when an answer begins, with the ranges of chunks that the holder says it has gained.
+Begins = Callable[[list[tuple[int, int]]], None]
 
 
 class NotHere(RemoteProtocolError):
@@ -207,27 +207,27 @@ class ChunkClient:
             hashes.append(parse_b3(words[2]))
         return b"".join(hashes)
 
-    async def read_data(self, first: int, last: int, take: Take, gained: Gained) -> None:
+    async def read_data(self, first: int, last: int, take: Take, begins: Begins) -> None:
         """Read the answer to `get_run`.
 
         Args:
             take: takes the chunks in order, one at a time; or, of a request for `thread_batch` bytes and more, as many
                 at a time as have so many bytes. Their memory is left alone until the call after that has returned.
-            gained: takes what the holder says that it has gained.
+            begins: is called before the first chunk.
 
         Raises:
             MalformedLine: a length or a chunk that was not asked for.
             Stalled: silent, or too slow, in the middle.
             NotHere, LineTooLong, NetworkError. What `take` raises.
         """
-        length, chunk = await self._read_head(gained)
+        length, chunk = await self._read_head(begins)
         if length != self._length(first, last) or chunk not in (None, first):
             raise MalformedLine(f"sends {length} bytes instead of those that were asked for")
         await self._read_body(first, last, take)
 
-    async def read_any(self, asked: int, take: Take, gained: Gained) -> None:
+    async def read_any(self, asked: int, take: Take, begins: Begins) -> None:
         """Read the answer to `get_any`. The arguments and errors are `read_data`'s."""
-        length, chunk = await self._read_head(gained)
+        length, chunk = await self._read_head(begins)
         if chunk is None or not asked >> chunk & 1 or length != self._length(chunk, chunk):
             raise MalformedLine("sends a chunk that was not asked for")
         await self._read_body(chunk, chunk, take)
@@ -236,20 +236,23 @@ class ChunkClient:
         """How many bytes the chunks from `first` to `last` have."""
         return min((last + 1) * self._each, self._size) - first * self._each
 
-    async def _read_head(self, gained: Gained) -> tuple[int, int | None]:
+    async def _read_head(self, begins: Begins) -> tuple[int, int | None]:
         """Read a DATA reply. Returns: the length, and the chunk if it names one."""
         reply = await self._reply(self._limits.first_byte_timeout)
         words = reply.data[0].split() if reply.data else []
         if len(words) < 2 or words[0] != b"DATA":
             raise MalformedLine("answers GET without a DATA line")
         chunk: int | None = None
+        gained: list[tuple[int, int]] = []
         for word in words[2:]:
             key, _, value = word.partition(b"=")
             if key == b"chunk":
                 chunk = parse_number(value, self._most, "chunk")
             elif key == b"new":
-                gained(parse_ranges(value, self._most, self._content.count))
-        return parse_number(words[1], 2**63 - 1, "DATA"), chunk
+                gained = parse_ranges(value, self._most, self._content.count)
+        length = parse_number(words[1], 2**63 - 1, "DATA")
+        begins(gained)
+        return length, chunk
 
     async def _read_body(self, first: int, last: int, take: Take) -> None:
         """Read chunks into two buffers in turn, so that one can be filled while the other is written."""

@@ -24,8 +24,14 @@ from osp2p.limits import Limits
 #: From how many ranges at most a seed picks: enough to choose from, in a line that is quickly read.
 _ANY_RANGES = 32
 
-#: Without partial holders, a seed picks from one part in so many.
-_FIRST_SHARE = 4
+#: The only holder at work is far when its answer takes more than one part in so many of the time for a chunk.
+_FAR = 20.0
+
+#: Nothing came for too long when it was for such a part of the time that a chunk takes.
+_DRY = 0.1
+
+#: How the latency that is reckoned with shrinks with each answer that comes at once.
+_LESS = 0.95
 
 #: A chunk is taken over from a holder that would take so many times longer.
 _MUCH_LATER = 2.0
@@ -78,7 +84,7 @@ class _Holder:
         queue: what it was asked for, in the order in which it answers.
         owed: how many chunks that is.
         rate: bytes per second, measured; 0 before the first answer.
-        latency: seconds from a request to its answer, measured.
+        latency: seconds from a request to the beginning of its answer, as far as what is on its way has to cover it.
         heard: when bytes of an answer last came, or when it was first asked since then.
         cursor: behind the last run that it was asked for.
     """
@@ -213,6 +219,21 @@ class ChunkPicker:
 
     # --- what comes ---
 
+    def begins(self, key: Hashable, now: float) -> None:
+        """A holder begins to answer what it was asked for first.
+
+        If nothing came since an earlier answer, so much more should have been on its way; else perhaps less would do.
+        """
+        holder = self._holders[key]
+        asked_at = holder.queue[0].asked_at
+        dry = now - max(asked_at, holder.heard)
+        if asked_at >= holder.heard:
+            holder.latency = (holder.latency + dry) / 2
+        elif dry * holder.rate > _DRY * self._each:
+            holder.latency += dry / 2
+        else:
+            holder.latency *= _LESS
+
     def heard(self, key: Hashable, count: int, now: float) -> None:
         """So many bytes of chunks came from a holder."""
         holder = self._holders[key]
@@ -262,10 +283,16 @@ class ChunkPicker:
         """Whether a holder should be asked for more than it owes.
 
         What is on its way covers the time of two requests, and the time that a request takes to be answered: else a
-        distant holder, however fast, would give only one request's worth in that time.
+        distant holder, however fast, would give only one request's worth in that time. But where waiting for it costs
+        little, because it is near, slow, or one of many at work, one chunk is asked for at a time: what is asked for
+        early is chosen without knowing what others get meanwhile.
         """
-        if len(holder.queue) < self._limits.requests_ahead:
+        if not holder.queue:
             return True
+        if len(holder.queue) < self._limits.requests_ahead:
+            at_work = sum(bool(other.queue) for other in self._holders.values())
+            if holder.latency * holder.rate * _FAR >= at_work * self._each:
+                return True
         window = holder.rate * (2 * self._limits.request_time + holder.latency)
         return holder.owed * self._each < min(window, 2 * self._limits.max_request)
 
@@ -311,10 +338,16 @@ class ChunkPicker:
         return now - holder.heard > max(self._limits.end_game_after, patience)
 
     def _assign_any(self, holder: _Holder, free: int, now: float) -> Assignment:
-        shares = sum(other.whole for other in self._holders.values())
-        if not self._held:
-            shares *= _FIRST_SHARE  # what it does not pick from is there for runs, once its rate is known
-        bits = _portion(free, -(-free.bit_count() // shares), self._rng)
+        """Let a seed choose: as long as it can from what it chooses from already, so that others have the rest."""
+        own = [request.bits for request in holder.queue if request.is_any]
+        bits = _union(own) & free
+        if bits.bit_count() <= len(own):
+            shares = 2 * sum(other.whole for other in self._holders.values())
+            if not self._held:
+                shares *= 2  # what no seed chooses from is there for runs, once their rate is known
+            elif shares == 2:
+                shares = 1
+            bits = _portion(free, -(-free.bit_count() // shares), self._rng)
         if bits & (bits - 1) == 0:  # a single one
             first = lowest(bits)
             return self._ask(holder, Assignment(first, first), now)

@@ -106,8 +106,11 @@ class HolderFetch:
         if news:
             self._intake.wake()
 
-    def _gained(self, ranges: list[tuple[int, int]]) -> None:
-        if self._picker.gain(self._key, ranges, trio.current_time()):
+    def _begins(self, gained: list[tuple[int, int]]) -> None:
+        """An answer begins, and tells what the holder has gained."""
+        now = trio.current_time()
+        self._picker.begins(self._key, now)
+        if gained and self._picker.gain(self._key, gained, now):
             self._intake.wake()
 
     async def _watch(self, serial: int) -> None:
@@ -148,9 +151,13 @@ class HolderFetch:
         try:
             await self._client.send([self._client.chunks()])
             intake.take_list(await self._client.read_chunks())
-        except NotHere as refusal:  # it may not have the list itself yet
+        except NotHere as refusal:
             self._let_others_ask()
-            await self._wait_if_busy(refusal)
+            if refusal.code != 303:
+                raise
+            ask_again_at = trio.current_time() + refusal.retry  # it may not have the list itself yet
+            while intake.needs_list and trio.current_time() < ask_again_at:
+                await intake.wait_changed(ask_again_at)
         except BaseException:
             self._let_others_ask()
             raise
@@ -211,9 +218,9 @@ class HolderFetch:
         """
         try:
             if asked.any:
-                await self._client.read_any(asked.any, take, self._gained)
+                await self._client.read_any(asked.any, take, self._begins)
             else:
-                await self._client.read_data(asked.first, asked.last, take, self._gained)
+                await self._client.read_data(asked.first, asked.last, take, self._begins)
         except NotHere as refusal:
             if refusal.code == 302:
                 self._picker.lose(self._key, asked.bits)
