@@ -1,6 +1,6 @@
 """The tracker against a bare line server, in replies a second, and its memory for each registration.
 
-    python -m benchmarks.tracker [--runs 5] [--seconds 2] [--json]
+    python -m benchmarks.tracker_replies [--runs 5] [--seconds 2] [--json]
 
 The bare server is a trio program that receives and sends as the tracker does, without blocking where it can, and
 answers each line with the same few bytes: what is left of its speed is what the tracker does with a line. Each of 50
@@ -91,7 +91,7 @@ def running(server: str) -> Iterator[tuple[int, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.tracker", "--serve", server, str(port)])
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.tracker_replies", "--serve", server, str(port)])
     try:
         yield port, process.pid
     finally:

@@ -4,7 +4,8 @@
 which opens at its first mention, and then says one of
 
 - ``send`` (a line, or with ``raw`` bytes as they stand) and what must come: ``code`` of the terminator, null where the
-  connection ends instead (``closed``), and ``data``, the data lines in any order; without ``send``: what else must come;
+  connection ends instead (``closed``), and ``data``, the data lines in any order;
+- no ``send``: what else must come;
 - ``silent``: nothing must come;
 - ``close``: the client leaves;
 - ``repeat``: so many lines at once, ``{i}`` in them counting, with the ``codes`` that come.
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.tracker.talk import PATIENCE, Client, client, running_tracker
+from tests.tracker.talk import PATIENCE, Client, client, running_tracker, until
 
 DIALOGUES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("tracker.json").read_text())
 
@@ -71,8 +72,11 @@ class Replay:
     async def _wait_forgotten(self) -> None:
         """Wait until the tracker has noticed that a client left: until nobody is logged in any more."""
         async with client(self._port) as watcher:
-            while (await watcher.ask(b"WHO")).data:
-                await trio.sleep(0.01)
+
+            async def forgotten() -> bool:
+                return not (await watcher.ask(b"WHO")).data
+
+            await until(forgotten)
 
 
 @pytest.mark.parametrize("dialogue", DIALOGUES, ids=[dialogue["name"] for dialogue in DIALOGUES])

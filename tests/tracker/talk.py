@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 
 import trio
 
@@ -76,23 +75,45 @@ class Client:
         return sorted((await self.ask(line)).data)
 
 
+async def start_tracker(
+    nursery: trio.Nursery,
+    network: Network | None = None,
+    options: TrackerOptions | None = None,
+    limits: Limits | None = None,
+    port: int = 0,
+) -> tuple[list[Address], trio.CancelScope]:
+    """Start a tracker of ours. Returns: where it listens, and what ends it when it is cancelled."""
+    scope = trio.CancelScope()
+
+    async def run(task_status: trio.TaskStatus[list[Address]]) -> None:
+        with scope:
+            await serve_tracker(
+                network=network or TcpNetwork(),
+                port=port,
+                options=options or TrackerOptions(),
+                limits=limits or Limits(),
+                rng=random.Random(7),
+                task_status=task_status,
+            )
+
+    return await nursery.start(run), scope
+
+
 @asynccontextmanager
 async def running_tracker(
     network: Network | None = None, options: TrackerOptions | None = None, limits: Limits | None = None, port: int = 0
 ) -> AsyncIterator[list[Address]]:
-    """A tracker of ours. Yields: where it listens."""
-    serve = partial(
-        serve_tracker,
-        network=network or TcpNetwork(),
-        port=port,
-        options=options or TrackerOptions(),
-        limits=limits or Limits(),
-        rng=random.Random(7),
-    )
+    """A tracker of ours that ends with the block. Yields: where it listens."""
     async with trio.open_nursery() as nursery:
-        addresses: list[Address] = await nursery.start(serve)
+        addresses, scope = await start_tracker(nursery, network, options, limits, port)
         yield addresses
-        nursery.cancel_scope.cancel()
+        scope.cancel()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a tracker's answers say so: it tells nobody that it has noticed the end of a connection."""
+    while not await condition():  # noqa: ASYNC110
+        await trio.sleep(0.005)
 
 
 @asynccontextmanager

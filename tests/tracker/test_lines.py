@@ -79,7 +79,9 @@ def test_base_clients_have_no_line_for_ipv6() -> None:
 
 def test_shuffling_is_fair() -> None:
     rng = random.Random(5)
-    both = [shuffle(list(range(4)), rng) for _ in range(4000)] + [list(shuffled([0, 1, 2, 3], rng)) for _ in range(4000)]
+    both = [shuffle(list(range(4)), rng) for _ in range(4000)] + [
+        list(shuffled([0, 1, 2, 3], rng)) for _ in range(4000)
+    ]
     assert all(sorted(order) == [0, 1, 2, 3] for order in both)
     for half in (both[:4000], both[4000:]):
         counts = Counter((place, item) for order in half for place, item in enumerate(order))

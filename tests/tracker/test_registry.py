@@ -27,7 +27,9 @@ class Books:
     def peer(self, letter: str) -> Peer:
         if letter not in self.peers:
             line = letter.encode()
-            peer = Peer(line, Address("10.0.0.1", ord(letter)), "", hello=letter.isupper(), base_line=line, hello_line=line)
+            peer = Peer(
+                line, Address("10.0.0.1", ord(letter)), "", hello=letter.isupper(), base_line=line, hello_line=line
+            )
             self.registry.login(peer)
             self.peers[letter] = peer
         return self.peers[letter]

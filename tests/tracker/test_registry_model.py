@@ -119,9 +119,7 @@ class ContentMachine(RuleBasedStateMachine):
         self.partial: dict[bytes, list[int]] = {}
 
     @rule(number=PEERS, name=NAMES, md5=MD5S, b3=B3S, size=st.sampled_from([None, 1, 2]), part=st.booleans())
-    def have(
-        self, number: int, name: bytes, md5: bytes | None, b3: bytes | None, size: int | None, part: bool
-    ) -> None:
+    def have(self, number: int, name: bytes, md5: bytes | None, b3: bytes | None, size: int | None, part: bool) -> None:
         hello = number % 2 == 0  # those with odd numbers are base peers
         if number not in self.peers:
             self.peers[number] = new_peer(number, hello=hello)

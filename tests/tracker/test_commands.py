@@ -1,0 +1,505 @@
+"""What each verb answers, without a network: sessions in, replies out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osp2p.limits import Limits
+from osp2p.tracker.commands import VERBS, answer
+from osp2p.tracker.state import Session, TrackerOptions, TrackerState
+from osp2p.wire.entry import parse_file_line, parse_peer_line
+from osp2p.wire.reply import Reply, ReplyParser
+from tests.tracker.talk import Told, make_session, make_state
+
+M1, M2 = b"a" * 22, b"b" * 21 + b"a"
+X, Y = b"1" * 64, b"2" * 64
+
+
+def ask(session: Session, line: bytes) -> Reply:
+    """One line in, exactly one whole reply out."""
+    raw = answer(session, line)
+    assert raw.endswith(b"\n")
+    parser = ReplyParser(1_000_000, 1 << 30)
+    replies = [parser.feed_line(part) for part in raw[:-1].split(b"\n")]
+    assert replies[:-1] == [None] * (len(replies) - 1)
+    assert replies[-1] is not None
+    return replies[-1]
+
+
+def code(session: Session, line: bytes) -> int:
+    return ask(session, line).code
+
+
+def data(session: Session, line: bytes) -> list[bytes]:
+    reply = ask(session, line)
+    assert reply.code == 200
+    return sorted(reply.data)
+
+
+def base(state: TrackerState, *lines: bytes, remote: str = "127.0.0.1") -> Session:
+    """A base client that has said these lines with success."""
+    session = make_session(state, remote)
+    for line in lines:
+        assert code(session, line) in (200, 220), line
+    return session
+
+
+def hello(state: TrackerState, *lines: bytes, remote: str = "127.0.0.1") -> Session:
+    """The same after HELLO."""
+    return base(state, b"HELLO OSP2P/2", *lines, remote=remote)
+
+
+@pytest.fixture
+def state() -> TrackerState:
+    return make_state()
+
+
+# --- getting acquainted ---
+
+
+def test_help_is_the_table(state: TrackerState) -> None:
+    reply = ask(base(state), b"help")
+    assert reply.code == 200
+    assert reply.data == ()
+    shown = [text.split(b":")[0].split()[0] for _, text in reply.context]
+    assert shown == [verb.name for verb in VERBS]
+
+
+def test_every_verb_is_in_the_table() -> None:
+    names = "HELP HELLO ADDR HAVE DONTHAVE WANT LIST WHO MD5SUM CHECKPEER NOTIFY NONOTIFY BLOCKNOTIFY STAT QUIT Q"
+    assert {verb.name.decode() for verb in VERBS} == set(names.split())
+
+
+@pytest.mark.parametrize("line", [b"", b" ", b"\t\r", b"\x0b\x0c"])
+def test_blank_lines_get_no_answer(state: TrackerState, line: bytes) -> None:
+    session = base(state)
+    assert answer(session, line) == b""
+    assert not session.commanded
+
+
+def test_hello_names_features(state: TrackerState) -> None:
+    features = [b"FEATURE b3", b"FEATURE pages 100000", b"FEATURE stat"]
+    assert data(make_session(state), b"hello osp2p/2 colour=red") == features
+    assert data(make_session(make_state(TrackerOptions(local=True))), b"HELLO OSP2P/2") == sorted(
+        [*features, b"FEATURE local"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"HELLO", 500),
+        (b"HELLO OSP2P/3", 500),
+        (b"HELLO OSP2P/2 a=1 a=2", 500),
+        (b"HELLO OSP2P/2 extra", 500),
+        (b"HELLO OSP2P/2 A=1", 500),
+    ],
+)
+def test_hello_of_another_form_changes_nothing(state: TrackerState, line: bytes, expected: int) -> None:
+    session = make_session(state)
+    assert code(session, line) == expected
+    assert not session.hello
+
+
+@pytest.mark.parametrize("before", [b"LIST", b"HELLO OSP2P/2", b"ADDR a 127.0.0.1:1", b"nonsense"])
+def test_hello_comes_first(state: TrackerState, before: bytes) -> None:
+    session = make_session(state)
+    ask(session, before)
+    assert code(session, b"HELLO OSP2P/2") == 300
+
+
+def test_what_needs_hello_is_unknown_before(state: TrackerState) -> None:
+    session = base(state, b"ADDR a 127.0.0.1:1", b"HAVE size=5")
+    assert code(session, b"STAT size=5") == 500
+    assert code(session, b"WANT f b3=" + X) == 500
+    assert code(session, b"LIST max=1") == 500
+    assert data(session, b"LIST") == [b"FILE size%3D5"]
+
+
+@pytest.mark.parametrize("line", [b"QUIT", b"q", b"Quit now please", b"Q =x a=1 b"])
+@pytest.mark.parametrize("greets", [False, True])
+def test_quit(state: TrackerState, line: bytes, greets: bool) -> None:
+    session = hello(state) if greets else base(state)
+    ask(session, b"ADDR a 127.0.0.1:1")
+    assert code(session, line) == 200
+    assert session.closing
+    assert data(base(state), b"WHO") == []
+
+
+# --- ADDR ---
+
+
+@pytest.mark.parametrize(
+    ("remote", "claimed", "listed"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "127.1.2.3", "127.1.2.3"),
+        ("127.0.0.1", "192.0.2.2", "192.0.2.2"),  # the tracker's own host
+        ("127.0.0.1", "10.1.2.3", "127.0.0.1"),
+        ("192.0.2.2", "127.0.0.1", "127.0.0.1"),  # the tracker's own host over its own address
+        ("192.0.2.9", "192.0.2.9", "192.0.2.9"),
+        ("192.0.2.9", "127.0.0.1", "192.0.2.9"),
+        ("192.0.2.9", "192.0.2.2", "192.0.2.9"),
+        ("::1", "127.0.0.1", "127.0.0.1"),
+        ("::1", "192.0.2.2", "192.0.2.2"),
+    ],
+)
+def test_an_address_is_the_connections_own_or_the_hosts(remote: str, claimed: str, listed: str) -> None:
+    state = make_state(own=("192.0.2.2", "127.0.0.1", "2001:db8::2", "::1"))
+    session = make_session(state, remote, "127.0.0.1")
+    reply = ask(session, f"ADDR a {claimed}:4001".encode())
+    assert reply.code == 200
+    assert [number for number, _ in reply.context] == ([] if claimed == listed else [220, 220])
+    assert data(session, b"WHO") == [f"PEER a {listed}:4001".encode()]
+
+
+@pytest.mark.parametrize(
+    ("remote", "claimed", "listed"),
+    [
+        ("127.0.0.1", "[::1]", "[::1]"),
+        ("::1", "[2001:db8::2]", "[2001:db8::2]"),
+        ("::1", "[2001:db8::3]", "[::1]"),
+        ("2001:db8::9", "[2001:DB8:0::9]", "[2001:db8::9]"),
+        ("2001:db8::9", "10.1.2.3", "[2001:db8::9]"),
+        ("10.1.2.3", "[2001:db8::9]", "10.1.2.3"),
+        ("10.1.2.3", "[::ffff:10.1.2.3]", "10.1.2.3"),
+    ],
+)
+def test_ipv6_addresses_after_hello(remote: str, claimed: str, listed: str) -> None:
+    state = make_state(own=("192.0.2.2", "127.0.0.1", "2001:db8::2", "::1"))
+    session = make_session(state, remote, "127.0.0.1")
+    ask(session, b"HELLO OSP2P/2")
+    assert code(session, f"ADDR a {claimed}:4001".encode()) == 200
+    assert data(session, b"WHO") == [f"PEER a {listed}:4001 v=2".encode()]
+    ipv6 = listed.startswith("[")
+    assert data(base(state), b"WHO") == ([] if ipv6 else [f"PEER a {listed}:4001".encode()])
+
+
+def test_ipv6_is_not_for_base_clients(state: TrackerState) -> None:
+    session = make_session(state, "2001:db8::9")
+    assert code(session, b"ADDR a [2001:db8::9]:1") == 300
+    assert code(session, b"ADDR a 10.1.2.3:1") == 300
+    assert session.peer is None
+
+
+@pytest.mark.parametrize("alias", [b"%00", b"a%00b"])
+def test_an_alias_has_no_nul(state: TrackerState, alias: bytes) -> None:
+    assert code(base(state), b"ADDR %s 127.0.0.1:1" % alias) == 500
+
+
+def test_an_alias_has_a_longest_length(state: TrackerState) -> None:
+    session = base(state)
+    assert code(session, b"ADDR %s 127.0.0.1:1" % (b"a" * 2048)) == 300
+    assert code(session, b"ADDR %s 127.0.0.1:1" % (b"a" * 2047)) == 200
+
+
+@pytest.mark.parametrize("alias", [b"evil%0APEER%20x%201.2.3.4:5", b"%0d%0a200%20ok", b"a%25%30%41"])
+def test_an_alias_injects_no_lines(state: TrackerState, alias: bytes) -> None:
+    listener = hello(state)
+    assert answer(listener, b"BLOCKNOTIFY") == b""
+    session = base(state, b"ADDR %s 127.0.0.1:1" % alias, b"HAVE f")
+    raw = session.peer.alias if session.peer else b""
+    heard = listener.take_news()
+    assert heard is not None
+    for line in [*data(session, b"WHO"), *data(session, b"WANT f"), *data(listener, b"WHO"), heard]:
+        assert parse_peer_line(line).alias == raw
+
+
+def test_a_long_alias_is_shortened_and_found_as_it_is_shown(state: TrackerState) -> None:
+    alias = b"%20" * 600
+    session = base(state, b"ADDR %s 127.0.0.1:1" % alias)
+    (short,) = data(session, b"WHO")
+    (longer,) = data(hello(state), b"WHO")
+    assert len(short) <= 256 < len(longer)
+    for shown in (short.split()[1], longer.split()[1], alias):
+        assert code(session, b"CHECKPEER %s 127.0.0.1:1" % shown) == 200
+    assert code(session, b"CHECKPEER %20 127.0.0.1:1") == 300
+
+
+def test_strangers_are_ignored_with_x() -> None:
+    state = make_state(TrackerOptions(own_host_only=True), own=("192.0.2.2",))
+    stranger = base(state, remote="192.0.2.9")
+    for line in (b"ADDR s 192.0.2.9:1", b"HAVE f", b"DONTHAVE f", b"NOTIFY", b"NONOTIFY"):
+        assert code(stranger, line) == 220
+    assert code(stranger, b"ADDR s 192.0.2.9:1") == 300
+    at_home = base(state, b"ADDR h 192.0.2.2:1", b"HAVE f", remote="192.0.2.2")
+    assert data(stranger, b"WHO") == data(at_home, b"WANT f") == [b"PEER h 192.0.2.2:1"]
+
+
+# --- files ---
+
+
+@pytest.mark.parametrize(
+    "name", [b"%00", b"a%00b", b"..", b"a/../b", b"%2e%2E/b", b"/etc/passwd", b"%2fetc", b"x" * 1025]
+)
+def test_names_that_no_file_can_have_are_refused(state: TrackerState, name: bytes) -> None:
+    session = base(state, b"ADDR a 127.0.0.1:1")
+    assert code(session, b"HAVE " + name) == 500
+    assert data(session, b"LIST") == []
+
+
+@pytest.mark.parametrize("name", [b"a%0Ab", b"a%0D%0A200%20b", b"caf\xe9.txt", b"%ff", b"50%", b"%zz"])
+def test_odd_names_are_quoted(state: TrackerState, name: bytes) -> None:
+    session = base(state, b"ADDR a 127.0.0.1:1", b"HAVE " + name)
+    (line,) = data(session, b"LIST")
+    assert re.fullmatch(rb"FILE [A-Za-z0-9$\-_.+!*'(),%]+", line)
+    assert data(session, b"WANT " + line[5:]) == [b"PEER a 127.0.0.1:1"]
+    assert parse_file_line(line).name == next(iter(session.peer.files if session.peer else ()))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [b"size=-1", b"size=", b"size=1e3", b"size=9223372036854775808", b"size=+5", b"b3=" + b"A" * 64, b"b3=12", b"b3=",
+     b"part=maybe", b"size=1 size=1", b"Size=1", b"=1"],
+)  # fmt: skip
+def test_malformed_attributes_register_nothing(state: TrackerState, attributes: bytes) -> None:
+    session = hello(state, b"ADDR a 127.0.0.1:1")
+    assert code(session, b"HAVE f " + attributes) == 500
+    assert data(session, b"LIST") == []
+
+
+def test_unknown_attributes_are_ignored(state: TrackerState) -> None:
+    session = hello(state, b"ADDR a 127.0.0.1:1", b"HAVE f colour=red size=5 part=no later-too=")
+    assert data(session, b"WANT f colour=red") == [b"PEER a 127.0.0.1:1 v=2 size=5"]
+
+
+def test_holders_are_shown_with_what_is_known(state: TrackerState) -> None:
+    asker = hello(state, b"ADDR a 127.0.0.1:1", b"HAVE f size=5 b3=" + X)
+    hello(state, b"ADDR b 127.0.0.1:2", b"HAVE f size=5 part=yes b3=" + X)
+    old = base(state, b"ADDR c 127.0.0.1:3", b"HAVE f")
+    both = b" size=5 b3=" + X
+    whole, part, bare = b"PEER a 127.0.0.1:1 v=2" + both, b"PEER b 127.0.0.1:2 v=2" + both, b"PEER c 127.0.0.1:3"
+    assert data(asker, b"WANT f") == [whole, part + b" part=yes", bare]
+    assert data(asker, b"WANT f b3=" + X) == [whole, part + b" part=yes"]
+    assert data(asker, b"WANT b3=" + X) == [whole + b" name=f", part + b" name=f part=yes"]
+    assert data(old, b"WANT f") == [b"PEER a 127.0.0.1:1", bare]
+    assert code(asker, b"WANT f b3=" + Y) == code(asker, b"WANT b3=" + Y) == 300
+    assert code(asker, b"WANT") == code(old, b"WANT") == 500
+
+
+def test_max_bounds_the_holders(state: TrackerState) -> None:
+    for number in range(1, 30):
+        hello(state, b"ADDR a%d 127.0.0.1:%d" % (number, number), b"HAVE f")
+    asker = hello(state)
+    assert [len(ask(asker, b"WANT f max=%d" % most).data) for most in (0, 1, 28, 29, 1000)] == [0, 1, 28, 29, 29]
+    assert ask(asker, b"WANT f max=3").text == b"3 of 29 holders"
+    assert code(asker, b"WANT f max=x") == 500
+    narrow = hello(make_state(limits=replace(Limits(), max_want_peers=2)), b"ADDR a 127.0.0.1:1", b"HAVE f")
+    for number in range(2, 9):
+        hello(narrow.state, b"ADDR b 127.0.0.1:%d" % number, b"HAVE f")
+    assert len(data(narrow, b"WANT f")) == 2
+
+
+def test_stat_tells_what_is_registered(state: TrackerState) -> None:
+    session = hello(state, b"ADDR a 127.0.0.1:1", b"HAVE f %s size=5 b3=%s" % (M1, X))
+    hello(state, b"ADDR b 127.0.0.1:2", b"HAVE f part=yes b3=" + X)
+    other = hello(state, b"ADDR c 127.0.0.1:3", b"HAVE f size=6 b3=" + Y, b"HAVE g")
+    facts = [b"B3 " + X, b"MD5 " + M1, b"PARTIAL 1", b"PEERS 1", b"SIZE 5"]
+    assert data(session, b"STAT f") == data(other, b"STAT f b3=" + X) == facts
+    assert data(session, b"STAT f b3=" + Y) == [b"B3 " + Y, b"PARTIAL 0", b"PEERS 1", b"SIZE 6"]
+    assert data(session, b"STAT g") == [b"PARTIAL 0", b"PEERS 1"]
+    assert code(session, b"STAT h") == code(session, b"STAT g b3=" + X) == 300
+    assert data(session, b"MD5SUM f") == data(base(state), b"MD5SUM f") == [M1]
+    assert code(session, b"MD5SUM f b3=" + Y) == 300
+
+
+def test_list_gives_pages_in_order(state: TrackerState) -> None:
+    session = hello(state, b"ADDR a 127.0.0.1:1")
+    names = sorted([b"a", b"b", b"b.1", b"b.2", b"b/x", b"c", b"ca", b"%FF"])
+    for name in names:
+        ask(session, b"HAVE " + name)
+    listed = [parse_file_line(line).name for line in ask(session, b"LIST").data]
+    assert listed == sorted(listed)
+    assert len(listed) == len(names)
+    pages: list[bytes] = []
+    while page := ask(session, b"LIST max=3" + (b" after=" + pages[-1] if pages else b"")).data:
+        assert len(page) <= 3
+        pages += [line.split()[1] for line in page]
+    assert pages == [line.split()[1] for line in ask(session, b"LIST").data]
+    assert data(session, b"LIST prefix=b") == [b"FILE b", b"FILE b%2Fx", b"FILE b.1", b"FILE b.2"]
+    assert data(session, b"LIST prefix=b after=b.1 max=1") == [b"FILE b.2"]
+    assert data(session, b"LIST prefix=b after=a max=1") == [b"FILE b"]
+    assert data(session, b"LIST prefix=b after=ca") == data(session, b"LIST prefix=zz") == []
+    assert code(session, b"LIST max=-1") == 500
+
+
+def test_all_contents_of_a_name_stand_on_one_page_the_default_first(state: TrackerState) -> None:
+    session = hello(state, b"ADDR a 127.0.0.1:1", b"HAVE f size=6 b3=" + Y, b"HAVE g")
+    hello(state, b"ADDR b 127.0.0.1:2", b"HAVE f size=5 b3=" + X)
+    assert ask(session, b"LIST max=1").data == (b"FILE f size=6 b3=" + Y, b"FILE f size=5 b3=" + X)
+    assert data(base(state), b"LIST") == [b"FILE f", b"FILE g"]
+
+
+def test_a_page_ends_at_so_many_bytes() -> None:
+    state = make_state(limits=replace(Limits(), max_answer_bytes=1000))
+    session = hello(state, b"ADDR a 127.0.0.1:1")
+    for number in range(100):
+        ask(session, b"HAVE file%02d-%s" % (number, b"x" * 40))
+    first = ask(session, b"LIST").data
+    assert 1000 <= sum(map(len, first)) < 1060
+    assert ask(session, b"LIST after=" + first[-1].split()[1]).data[0] > first[-1]
+
+
+def test_base_clients_get_so_many_names_and_the_honest_total() -> None:
+    session = base(make_state(limits=replace(Limits(), max_base_list=5)), b"ADDR a 127.0.0.1:1")
+    for number in range(9):
+        ask(session, b"HAVE %d" % number)
+    assert (len(ask(session, b"LIST").data), ask(session, b"LIST").text) == (5, b"5 of 9 names")
+
+
+def test_base_clients_never_see_partial_or_ipv6_holders(state: TrackerState) -> None:
+    new = hello(state, b"ADDR a 127.0.0.1:1", b"HAVE part part=yes b3=" + X)
+    hello(state, b"ADDR b [::1]:2", b"HAVE far", b"HAVE part part=yes b3=" + X)
+    old = base(state)
+    assert data(old, b"LIST") == []
+    assert code(old, b"WANT part") == code(old, b"WANT far") == 300
+    assert data(old, b"WHO") == [b"PEER a 127.0.0.1:1"]
+    assert data(new, b"LIST") == [b"FILE far", b"FILE part b3=" + X]
+    assert len(data(new, b"WANT part")) == 2
+
+
+def test_donthave_before_addr_withdraws_nothing(state: TrackerState) -> None:
+    assert code(base(state), b"DONTHAVE f") == 220
+    session = base(state, b"ADDR a 127.0.0.1:1", b"HAVE f")
+    assert [code(session, b"DONTHAVE f") for _ in range(2)] == [200, 220]
+
+
+# --- answers to base clients ---
+
+
+def test_a_base_answer_fits_the_buffer_and_tells_the_total(state: TrackerState) -> None:
+    for number in range(1, 600):
+        base(state, b"ADDR peer%d 127.0.0.1:%d" % (number, number), b"HAVE f")
+    session = base(state)
+    seen = set()
+    for line in [b"WANT f", b"WHO"] * 20:
+        raw = answer(session, line)
+        assert 3900 < len(raw) < 4096
+        assert re.search(rb"\n200 \d+ of 599 \w+, drawn at random\n\Z", raw)
+        seen.update(raw.split(b"\n")[:-2])
+    assert len(seen) > 595
+    assert len(ask(hello(state), b"WHO").data) == 599
+
+
+def test_a_narrow_buffer_is_respected_by_short_answers_too() -> None:
+    state = make_state(limits=replace(Limits(), max_base_reply=150))
+    for number in range(1, 9):
+        base(state, b"ADDR peer%d 127.0.0.1:%d" % (number, number), b"HAVE f")
+    assert len(answer(base(state), b"WANT f")) <= 150
+
+
+def test_holders_come_in_random_order(state: TrackerState) -> None:
+    for number in range(1, 4):
+        base(state, b"ADDR p%d 127.0.0.1:%d" % (number, number), b"HAVE f")
+    for session in (base(state), hello(state)):
+        assert len({ask(session, b"WANT f").data for _ in range(200)}) == 6
+
+
+@pytest.mark.parametrize("greets", [False, True])
+def test_fakes_are_in_every_answer(greets: bool) -> None:
+    state = make_state(TrackerOptions(fakes=True))
+    session = hello(state) if greets else base(state)
+    assert len(data(session, b"WHO")) == 250
+    assert code(session, b"WANT f") == 300
+    ask(session, b"ADDR real 127.0.0.1:1")
+    ask(session, b"HAVE f")
+    for line in (b"WANT f", b"WHO"):
+        listed = ask(session, line).data
+        assert len(listed) == 251
+        assert len({parse_peer_line(entry).address for entry in listed}) == 251
+    places = {next(i for i, line in enumerate(ask(session, b"WHO").data) if b" real " in line) for _ in range(50)}
+    assert len(places) > 20
+
+
+def test_fakes_live_where_the_tracker_is_reached() -> None:
+    session = make_session(make_state(TrackerOptions(fakes=True)), "192.0.2.9", "192.0.2.2")
+    assert {parse_peer_line(line).address.host for line in data(session, b"WHO")} == {"192.0.2.2"}
+
+
+# --- being told ---
+
+
+def test_notify_needs_addr(state: TrackerState) -> None:
+    session = base(state)
+    assert (code(session, b"NOTIFY"), code(session, b"NONOTIFY")) == (300, 220)
+    assert code(session, b"ADDR a 127.0.0.1:1") == 200
+    assert isinstance(state.subscriptions, Told)
+    for line, subscribed in ((b"NOTIFY", [session.peer]), (b"NONOTIFY", [])):
+        assert code(session, line) == 200
+        assert state.subscriptions.subscribed == subscribed
+    ask(session, b"NOTIFY")
+    ask(session, b"QUIT")
+    assert state.subscriptions.subscribed == []
+
+
+def test_blocknotify_waits_and_then_remembers(state: TrackerState) -> None:
+    session = base(state)
+    base(state, b"ADDR early 127.0.0.1:1")
+    assert answer(session, b"BLOCKNOTIFY") == b""
+    assert session.waiting
+    base(state, b"ADDR one 127.0.0.1:2")
+    session.waiting = False
+    assert session.take_news() == b"PEER one 127.0.0.1:2"
+    base(state, b"ADDR two 127.0.0.1:3")
+    hello(state, b"ADDR three [::1]:4")
+    ask(session, b"ADDR me 127.0.0.1:5")
+    assert data(session, b"BLOCKNOTIFY") == [b"PEER two 127.0.0.1:3"]
+    assert answer(session, b"BLOCKNOTIFY") == b""
+
+
+def test_programs_that_said_hello_hear_of_all_peers(state: TrackerState) -> None:
+    session = hello(state)
+    assert answer(session, b"BLOCKNOTIFY") == b""
+    hello(state, b"ADDR new [::1]:4")
+    assert session.take_news() == b"PEER new [::1]:4 v=2"
+
+
+def test_what_waits_for_blocknotify_is_bounded() -> None:
+    state = make_state(limits=replace(Limits(), max_block_queue=3))
+    session = base(state)
+    assert answer(session, b"BLOCKNOTIFY") == b""
+    for number in range(1, 9):
+        base(state, b"ADDR p%d 127.0.0.1:%d" % (number, number))
+    assert [session.take_news() for _ in range(4)] == [*(b"PEER p%d 127.0.0.1:%d" % (n, n) for n in (6, 7, 8)), None]
+
+
+# --- anything at all ---
+
+WORDS = st.one_of(
+    st.sampled_from(
+        [b"a", b"f", b"127.0.0.1:1", b"[::1]:2", M1, M2, b"OSP2P/2", b"size=5", b"b3=" + X, b"b3=" + Y, b"part=yes",
+         b"max=2", b"prefix=f", b"after=a", b"%0A", b"..", b"%00", b"="]
+    ),
+    st.binary(max_size=12),
+)  # fmt: skip
+LINES = st.builds(
+    lambda verb, words: b" ".join([verb, *words]).replace(b"\n", b""),
+    st.sampled_from([verb.name for verb in VERBS]) | st.binary(max_size=6),
+    st.lists(WORDS, max_size=4),
+)
+
+
+@given(scripts=st.lists(st.tuples(st.integers(0, 3), LINES), max_size=40))
+def test_any_line_gets_one_documented_reply(scripts: list[tuple[int, bytes]]) -> None:
+    state = make_state()
+    sessions = [make_session(state, host) for host in ("127.0.0.1", "::1", "10.0.0.1", "127.0.0.1")]
+    ask(sessions[0], b"HELLO OSP2P/2")
+    for number, line in scripts:
+        session = sessions[number]
+        if session.closing or line.split()[:1] in ([], [b"BLOCKNOTIFY"]):
+            continue
+        reply = ask(session, line)
+        assert reply.code in (200, 220, 300, 500)
+        for entry in reply.data:
+            if entry.startswith(b"PEER"):
+                seen = parse_peer_line(entry, hello=session.hello)
+                assert session.hello or not seen.address.is_ipv6
+            elif entry.startswith(b"FILE"):
+                parse_file_line(entry, hello=session.hello)
+            else:
+                assert re.fullmatch(rb"(FEATURE|SIZE|B3|MD5|PEERS|PARTIAL) .+|[a-zA-Z0-9_@]{22}", entry)
