@@ -85,7 +85,7 @@ def main() -> None:
             )
             seconds = time.perf_counter() - started
             last = [json.loads(line) for line in done.stdout.splitlines()]
-            if done.returncode or not last or not last[-1].get("verified"):
+            if done.returncode or not any(event.get("verified") for event in last):
                 sys.exit(f"osp2p get failed: {done.stderr.decode(errors='replace')[-2000:]}")
             alone.append(next(event["seconds"] for event in reversed(last) if "seconds" in event))
             return seconds

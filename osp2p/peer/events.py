@@ -103,7 +103,7 @@ class NotShared(Event):
 
 @dataclass(frozen=True, slots=True)
 class Uploaded(Event):
-    """An upload ended: `sent` bytes of `name` to `remote`; `error` is None if all that was asked went."""
+    """An upload ended: `sent` bytes of `name` to `remote`, in one request or several; `error` if it broke off."""
 
     name: bytes
     remote: Address

@@ -80,6 +80,7 @@ class Session:
         self._out_bytes = 0
         self._told: dict[Offer, int] = {}
         self._open: tuple[Offer, int] | None = None
+        self._sent = 0
         self._given: tuple[Offer | None, int] = (None, 0)
         self.ended = False
 
@@ -216,9 +217,9 @@ class Session:
                     check_unchanged(fd, offer)
             except Osp2pError as error:
                 self._connection.abort()
-                self._report(Uploaded(offer.name, self._connection.remote, 0, error))
+                self._tell_sent(offer, error)
                 raise
-            self._report(Uploaded(offer.name, self._connection.remote, length))
+            self._sent += length
 
     def _file(self, offer: Offer) -> int:
         """The open file of an offer; the last one stays open for the next request."""
@@ -235,7 +236,14 @@ class Session:
     def _close_file(self) -> None:
         if self._open is not None:
             os.close(self._open[1])
+            self._tell_sent(self._open[0])
             self._open = None
+
+    def _tell_sent(self, offer: Offer, error: Osp2pError | None = None) -> None:
+        """Report what was sent of a file since it was opened: one event, however many requests there were."""
+        if self._sent or error is not None:
+            self._report(Uploaded(offer.name, self._connection.remote, self._sent, error))
+        self._sent = 0
 
 
 def _read_exactly(fd: int, offset: int, length: int) -> bytes:
