@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from osp2p.errors import LocalProtocolError, MalformedLine
-from osp2p.wire.checksum import MD5_LENGTH, MD5_TEXT_LENGTH, parse_md5, write_md5
+from osp2p.wire.checksum import MD5_LENGTH, MD5_TEXT_LENGTH, check_md5, parse_md5, write_md5
 
 ALPHABET = string.ascii_lowercase + string.ascii_uppercase + string.digits + "_@"
 
@@ -74,3 +74,14 @@ def test_arbitrary_bytes_are_read_or_malformed(text: bytes) -> None:
 def test_another_length_is_our_mistake(digest: bytes) -> None:
     with pytest.raises(LocalProtocolError):
         write_md5(digest)
+
+
+@given(st.binary(max_size=24) | st.text(ALPHABET, min_size=22, max_size=22).map(str.encode))
+def test_a_text_passes_the_check_if_it_can_be_read(text: bytes) -> None:
+    try:
+        digest = parse_md5(text)
+    except MalformedLine:
+        with pytest.raises(MalformedLine):
+            check_md5(text)
+    else:
+        assert write_md5(digest) == check_md5(text) == text

@@ -113,3 +113,34 @@ def test_rows_come_in_their_order() -> None:
 def test_a_verb_that_is_there_already_or_could_never_match_is_our_mistake(name: bytes) -> None:
     with pytest.raises(LocalProtocolError):
         make_table().add(Verb(name, (0, 0), "", "", lambda: ""))
+
+
+@given(line=st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), hello=st.booleans())
+def test_the_fast_path_finds_the_same(line: bytes, hello: bool) -> None:
+    table = make_table()
+    line = b"HAVE " + line
+    try:
+        parsed = table.parse(line, hello=hello)
+    except MalformedLine as error:
+        with pytest.raises(MalformedLine, match=str(error)[:20]):
+            table.split(line, hello=hello)
+        return
+    split = table.split(line, hello=hello)
+    assert parsed is not None
+    assert split is not None
+    assert (split[0], tuple(split[1]), split[2]) == (parsed[0], parsed[1].words, parsed[1].attributes)
+
+
+def test_a_verb_with_attributes_has_them_before_hello() -> None:
+    table = VerbTable[Answer]()
+    table.verb("HELLO", (1, 1), "HELLO version", "speak it", attributes=True)(lambda: "hello")
+    found = table.split(b"hello X/2 a=%3D", hello=False)
+    assert found is not None
+    assert (list(found[1]), found[2]) == ([b"X/2"], {b"a": b"="})
+    with pytest.raises(MalformedLine):
+        table.split(b"HELLO X/2 a=1 a=2", hello=False)
+
+
+@pytest.mark.parametrize("hello", [False, True])
+def test_behind_a_verb_with_any_number_of_words_everything_is_a_word(hello: bool) -> None:
+    assert parse(b"QUIT a=1 a=1 %41 =", hello=hello) == ("quit", Request(b"QUIT", (b"a=1", b"a=1", b"A", b"=")))
