@@ -102,7 +102,8 @@ class Trackers:
         now = trio.current_time()
         answers: dict[int, Answer] = {}
         failures: list[TrackerError | NobodyHasIt] = []
-        fresh, resting = [], []
+        fresh: list[tuple[int, _Contact]] = []
+        resting: list[tuple[int, _Contact]] = []
         for index, contact in enumerate(self._contacts):
             (resting if contact.rests_until > now else fresh).append((index, contact))
         await _ask_some(fresh, question, answers, failures)
