@@ -117,6 +117,16 @@ def read_sessions(document: str) -> list[Session]:
     return list(sessions.values())
 
 
+def read_lines(session: Session, lines: Sequence[str], at: int) -> None:
+    """Add the lines of a block, the first of which is number `at`, to a session.
+
+    Raises:
+        BadDialogue.
+    """
+    for number, line in enumerate(lines, at):
+        _read_line(session, line, number)
+
+
 def _open_block(line: str, at: int, sessions: dict[str, Session]) -> Session:
     match = _FENCE.fullmatch(line)
     if match is None or (match["name"] in sessions) == bool(match["world"]):

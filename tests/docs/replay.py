@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -124,12 +124,16 @@ class Wire:
 class Player:
     """Plays one session in one world.
 
+    Args:
+        peer_ports: the documents' ports at which peers listen.
+
     Attributes:
         wires: the connections, by name.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, peer_ports: Collection[int] = (PEER_PORT,)) -> None:
         self._world = world
+        self._peer_ports = peer_ports
         self.wires: dict[str, Wire] = {}
         self._listeners: dict[str, trio.SocketListener] = {}
 
@@ -149,7 +153,7 @@ class Player:
         if step.kind == "open":
             port = int(step.text)
             stream = await trio.open_tcp_stream("127.0.0.1", self._world.ports[port])
-            self.wires[step.connection] = Wire(stream, to_peer=port == PEER_PORT)
+            self.wires[step.connection] = Wire(stream, to_peer=port in self._peer_ports)
         elif step.kind == "say":
             await self.wires[step.connection].say(self._to_real(step.text))
         elif step.connection in self._listeners:
@@ -205,12 +209,9 @@ async def differences(session: Session, patience: float = 10) -> list[str]:
     found: list[str] = []
     async with open_player(session) as player:
         for step in session.steps:
-            wire = await player.act(step)
-            if wire is None:
-                continue
             try:
                 with trio.fail_after(patience):
-                    found += await _compare(player, wire, step)
+                    found += await compare_step(player, step)
             except trio.TooSlowError:
                 return [*found, f"line {step.at}: no such answer within {patience} s"]
         for name, wire in player.wires.items():
@@ -220,8 +221,11 @@ async def differences(session: Session, patience: float = 10) -> list[str]:
     return found
 
 
-async def _compare(player: Player, wire: Wire, step: Step) -> list[str]:
-    """Read what the document says that comes. Returns: differences."""
+async def compare_step(player: Player, step: Step) -> list[str]:
+    """Do what a step says, and read what the document says that comes. Returns: differences."""
+    wire = await player.act(step)
+    if wire is None:
+        return []
     if wire.is_raw:
         return await _compare_raw(player, wire, step)
     found = []
