@@ -66,13 +66,14 @@ class Program:
     async def heard(self, text: str, said: bytearray | None = None) -> str:
         """Wait for a line with this text on standard error (or elsewhere). Returns: the first such line."""
         said = self.err if said is None else said
-        with trio.fail_after(PATIENCE):
+        with trio.move_on_after(PATIENCE):
             while True:
                 for line in bytes(said).splitlines(keepends=True):
                     if text.encode() in line and line.endswith(b"\n"):
                         return line.decode()
                 async with self._news:
                     await self._news.wait()
+        raise AssertionError(f"no {text!r} in what it said: {bytes(said)!r}")
 
     async def record(self, event: str) -> Record:
         """Wait for a record of this kind on standard output. Returns: the first."""
@@ -168,10 +169,10 @@ class World:
             await program.record("sharing")
             for path in directory.rglob("*"):
                 if path.is_file():
-                    await self._wait_for_checksum(os.fsencode(path.relative_to(directory)))
+                    await self.wait_for_checksum(os.fsencode(path.relative_to(directory)))
             yield program
 
-    async def _wait_for_checksum(self, name: bytes) -> None:
+    async def wait_for_checksum(self, name: bytes) -> None:
         """Ask the tracker until it knows one: it tells nobody when it learns it."""
         host, _, port = self.environment["OSP2P_TRACKER"].rpartition(":")
         async with await trio.open_tcp_stream(host, int(port)) as stream:

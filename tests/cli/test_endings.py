@@ -185,19 +185,19 @@ async def test_the_tracker_and_the_peer_of_2007(world: World) -> None:
     new = world.files("new", a=b"other", b=b"y")
     async with world.start("-p0", "-l", "--json", program=TRACKER_PY) as tracker:
         port = (await tracker.record("listening"))["port"]
-        async with (
-            world.start(f"-t127.0.0.1:{port}", "-d", str(docs), program=PEER_PY) as first,
-            world.start("a", f"-t{port}", "nope", f"-d{new}", program=PEER_PY) as second,
-        ):
+        async with world.start(f"-t127.0.0.1:{port}", "-d", str(docs), program=PEER_PY) as first:
             await first.heard("sharing 1 file of")
-            await second.heard("sharing 2 files of")
-            await second.heard("a~1~: ")
-            await second.heard("nope: ")
-            assert (new / "a~1~").read_bytes() == b"x"
-            assert (new / "a").read_bytes() == b"other"
-            listed = await world.run("ls", "-t", str(port))
-            assert listed.out.split() == [b"a", b"b"]  # a name that ends in ~ is no file for others
-            assert await second.end(signal.SIGINT) == 0
+            world.environment["OSP2P_TRACKER"] = f"127.0.0.1:{port}"
+            await world.wait_for_checksum(b"a")  # from now on this is what the name stands for
+            async with world.start("a", f"-t{port}", "nope", f"-d{new}", program=PEER_PY) as second:
+                await second.heard("sharing 2 files of")
+                await second.heard("a~1~: ")
+                await second.heard("nope: ")
+                assert (new / "a~1~").read_bytes() == b"x"
+                assert (new / "a").read_bytes() == b"other"
+                listed = await world.run("ls", "-t", str(port))
+                assert listed.out.split() == [b"a", b"b"]  # a name that ends in ~ is no file for others
+                assert await second.end(signal.SIGINT) == 0
             assert await first.end() == 0
         assert await tracker.end(signal.SIGINT) == 0
 
