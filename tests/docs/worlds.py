@@ -34,6 +34,9 @@ from osp2p.wire.address import Address
 #: When the files were last changed: long ago, so that nobody waits for their writer.
 _LONG_AGO = 1_170_000_000
 
+#: How trackers are started in the documents.
+LOCAL = TrackerOptions(local=True)
+
 TRACKER_PORT = 11111
 PEER_PORT = 11112
 
@@ -80,32 +83,32 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(kind: str, directory: Path) -> AsyncIterator[World]:
+async def open_world(kind: str, directory: Path, options: TrackerOptions = LOCAL) -> AsyncIterator[World]:
     """Make a fresh world of one of the kinds above; it ends with the block.
 
     Args:
         directory: an empty one for its files.
+        options: the tracker's.
     """
     if kind == "holder":
         async with _open_holder(directory) as world:
             yield world
     elif kind == "tracker":
-        async with _open_tracker() as (port, end):
+        async with _open_tracker(options) as (port, end):
             yield World({TRACKER_PORT: port}, end=end)
     elif kind == "node":
-        async with _open_tracker() as (port, end), _open_sharer(port, directory) as peer_port:
+        async with _open_tracker(options) as (port, end), _open_sharer(port, directory) as peer_port:
             yield World({TRACKER_PORT: port, PEER_PORT: peer_port}, end=end)
     else:
         raise LookupError(f"there is no world {kind}")
 
 
 @asynccontextmanager
-async def _open_tracker() -> AsyncIterator[tuple[int, Callable[[], None]]]:
+async def _open_tracker(options: TrackerOptions) -> AsyncIterator[tuple[int, Callable[[], None]]]:
     """A tracker. Yields: its port, and what ends it."""
     scope = trio.CancelScope()
 
     async def serve(task_status: trio.TaskStatus[list[Address]]) -> None:
-        options = TrackerOptions(local=True)
         with scope:
             await serve_tracker(
                 network=TcpNetwork(),
