@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from typing import NoReturn
@@ -46,6 +47,7 @@ class OptionParser(argparse.ArgumentParser):
             add_help=False,
         )
         self._words: tuple[str, str, int, int | None] | None = None
+        self._bare: dict[str, str] = {}
         self.add_argument("-h", "--help", action="help", help="show this and end")
 
     def add_words(self, dest: str, metavar: str, help: str, least: int, most: int | None = None) -> None:
@@ -58,6 +60,13 @@ class OptionParser(argparse.ArgumentParser):
         self._words = (dest, metavar, least, most)
         self.add_argument(dest, metavar=metavar, nargs="*", help=help)
 
+    def add_bare(self, option: str, value: str) -> None:
+        """Let an option stand without its value, which then is `value`; one of its own follows ``=``.
+
+        argparse alone would take the next word for the value.
+        """
+        self._bare[option] = f"{option}={value}"
+
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Read a command line without its command. Behind ``--`` everything is a word.
 
@@ -66,7 +75,7 @@ class OptionParser(argparse.ArgumentParser):
         """
         end = argv.index("--") if "--" in argv else len(argv)
         # argparse alone would take no words behind an option that follows a word, and its intermixed form loses "--".
-        arguments = self.parse_intermixed_args(list(argv[:end]))
+        arguments = self.parse_intermixed_args([self._bare.get(word, word) for word in argv[:end]])
         rest = list(argv[end + 1 :])
         if self._words is None:
             if rest:
@@ -92,6 +101,31 @@ def size(text: str) -> int:
         return parse_size(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def rate(text: str) -> int:
+    """Read an option's rate in bytes per second: a size, perhaps with ``/s`` behind it; not 0."""
+    found = size(text.removesuffix("/s"))
+    if found == 0:
+        raise argparse.ArgumentTypeError("a rate of 0 would never move a byte: leave the option out for no limit")
+    return found
+
+
+#: What each letter behind a duration stands for, in seconds.
+_TIME_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+#: The duration without an end.
+FOR_EVER = "ever"
+
+
+def duration(text: str) -> float:
+    """Read an option's duration in seconds: a number with s, m, h or d behind it, or none for seconds."""
+    if text == FOR_EVER:
+        return math.inf
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _TIME_UNITS else (text, "s")
+    if number.isascii() and number.replace(".", "", 1).isdigit() and len(number) <= 12:
+        return float(number) * _TIME_UNITS[unit]
+    raise argparse.ArgumentTypeError(f"'{escape(text)}' is no duration: write 30s, 10m, 2h or 1d")
 
 
 def port(text: str) -> int:

@@ -19,17 +19,21 @@ from osp2p.cli.arguments import UsageError, chosen_trackers
 from osp2p.cli.console import Console, write_file_to_stdout
 from osp2p.cli.exits import exit_code_of_files
 from osp2p.cli.lines import event_line
+from osp2p.cli.linking import is_link, read_link
 from osp2p.cli.progress import Progress
 from osp2p.cli.records import Record, event_record
 from osp2p.cli.reporting import open_shown_node
 from osp2p.cli.signals import Ending
 from osp2p.cli.targets import STDOUT, Plan, check_single, is_directory, plan_targets
 from osp2p.cli.text import shell_word
+from osp2p.content.name import is_hidden
 from osp2p.errors import NobodyHasIt
 from osp2p.limits import Limits
 from osp2p.peer.events import Event, Remark, TransferDone, TransferFailed, TransferProgress
 from osp2p.peer.node import Node, Wanted
 from osp2p.peer.transfer import GetOptions
+from osp2p.wire.address import Address
+from osp2p.wire.link import Link
 
 if TYPE_CHECKING:
     from osp2p.cli.bars import Bars
@@ -123,17 +127,20 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
     def show(event: Event) -> None:
         if console.json:
             console.records([event_record(event)])
-        elif (line := event_line(event)) and (arguments.seed or arguments.verbose or isinstance(event, Remark)):
+        elif (line := event_line(event)) and (
+            arguments.seed is not None or arguments.verbose or isinstance(event, Remark)
+        ):
             console.note(line)
 
-    async with open_shown_node(arguments, chosen_trackers(arguments), show) as shown:
+    async with open_shown_node(arguments, _trackers(arguments), show) as shown:
         node = shown.node
         ending.last_words = partial(_tell_how_to_go_on, arguments, console)
         ending.code = code = await _fetch_all(node, arguments, console)
         ending.last_words = None
-        if arguments.seed:
+        if arguments.seed is not None:
             console.note("sharing what was fetched; Ctrl-C ends it")
-            await trio.sleep_forever()
+            await trio.sleep(arguments.seed)
+            return code
         with trio.move_on_after(PATIENCE) as scope:
             await node.wait_unused()
         if scope.cancelled_caught:
@@ -163,20 +170,49 @@ def check_words(names: Sequence[str], output: str | None) -> None:
 
 
 async def _fetch_all(node: Node, arguments: Namespace, console: Console) -> int:
-    names, unmatched = await _expand(node, list(map(os.fsencode, arguments.names)))
+    links = {link.name: link for link in map(read_link, filter(is_link, arguments.names))}
+    words = [os.fsencode(word) for word in arguments.names if not is_link(word)]
+    names, unmatched = await (_expand_directories if arguments.recursive else _expand)(node, words)
+    names += [name for name in links if name not in names]
     options = GetOptions(
         force=arguments.force,
         require_verified=arguments.require_verified,
         max_size=arguments.max_size,
-        seed=arguments.seed,
+        seed=arguments.seed is not None,
         beneath=Path(arguments.output or ".") if is_directory(arguments.output) else None,
     )
     if arguments.output == STDOUT:
         with tempfile.TemporaryDirectory(prefix="osp2p-") as directory:
             targets = [(name, Path(directory, str(number))) for number, name in enumerate(names)]
-            return await _fetch_plan(node, Plan(targets), unmatched, options, console, to_stdout=True)
+            return await _fetch_plan(node, Plan(targets), links, unmatched, options, console, to_stdout=True)
     plan = plan_targets(names, arguments.output, Limits())
-    return await _fetch_plan(node, plan, unmatched, options, console, to_stdout=False)
+    return await _fetch_plan(node, plan, links, unmatched, options, console, to_stdout=False)
+
+
+def _trackers(arguments: Namespace) -> list[str]:
+    """Whom to ask: the links' own trackers, and the chosen one unless there is nothing but links.
+
+    Raises:
+        UsageError: a link that is none.
+    """
+    linked = [str(Address(link.host, link.port)) for link in map(read_link, filter(is_link, arguments.names))]
+    if arguments.tracker or len(linked) < len(arguments.names):
+        linked = [*chosen_trackers(arguments), *linked]
+    return list(dict.fromkeys(linked))
+
+
+async def _expand_directories(node: Node, directories: list[bytes]) -> tuple[list[bytes], list[TransferFailed]]:
+    """All that is listed below some directories, but for hidden files; one with nothing below it is a failure."""
+    names: dict[bytes, None] = {}
+    unmatched: list[TransferFailed] = []
+    for directory in directories:
+        prefix = directory.rstrip(b"/") + b"/"
+        listed = [entry.name for entry in await node.list_files(prefix)]
+        below = [name for name in listed if name.startswith(prefix) and not is_hidden(name[len(prefix) :])]
+        names.update(dict.fromkeys(below))
+        if not below:
+            unmatched.append(TransferFailed(directory, NobodyHasIt("no file is below a directory of this name")))
+    return list(names), unmatched
 
 
 async def _expand(node: Node, patterns: list[bytes]) -> tuple[list[bytes], list[TransferFailed]]:
@@ -194,6 +230,7 @@ async def _expand(node: Node, patterns: list[bytes]) -> tuple[list[bytes], list[
 async def _fetch_plan(
     node: Node,
     plan: Plan,
+    links: dict[bytes, Link],
     unmatched: list[TransferFailed],
     options: GetOptions,
     console: Console,
@@ -206,7 +243,7 @@ async def _fetch_plan(
         for failure in failed:
             display.show(failure)
         if plan.targets:
-            wanted = [Wanted(name, target) for name, target in plan.targets]
+            wanted = [Wanted(name, target, links[name].b3 if name in links else None) for name, target in plan.targets]
             writer = StdoutWriter([name for name, _ in plan.targets])
             async with node.open_get(wanted, options) as events:
                 async for event in events:

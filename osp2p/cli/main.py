@@ -78,6 +78,18 @@ def _md5(arguments: Namespace, console: Console, ending: Ending) -> int:
     return print_md5(arguments, console)
 
 
+def _link(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.linking import print_link
+
+    return ending.run(partial(print_link, arguments, console))
+
+
+def _verify(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.linking import verify
+
+    return ending.run(partial(verify, arguments, console))
+
+
 def _old_peer(arguments: Namespace, console: Console, ending: Ending) -> int:
     if arguments.evil is not None:
         from osp2p.cli.attacking import run_evil
@@ -96,6 +108,8 @@ COMMANDS: dict[str, Command] = {
     "who": Command(parsers.who_parser, _who),
     "checksum": Command(parsers.checksum_parser, _checksum),
     "md5": Command(parsers.md5_parser, _md5),
+    "link": Command(parsers.link_parser, _link),
+    "verify": Command(parsers.verify_parser, _verify),
 }
 
 OLD_TRACKER = Command(parsers.old_tracker_parser, _tracker, DONE)
@@ -110,6 +124,8 @@ SUMMARIES = {
     "who": "list the peers that are logged in",
     "checksum": "print the checksum that the tracker knows of a file",
     "md5": "print the checksum of a file on this machine",
+    "link": "print a link that names a file's tracker, name and content",
+    "verify": "tell whether a file on this machine has the content of a link",
     "lab": "run a scenario: a tracker, sharers, attackers and fetchers, and what must come true",
 }
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from osp2p.cli.arguments import (
     DEFAULT_TRACKER,
+    FOR_EVER,
     TRACKER_VARIABLE,
     OptionParser,
     add_common_options,
     add_tracker_option,
     alias,
+    duration,
     port,
+    rate,
     size,
 )
 from osp2p.cli.exits import describe_codes
@@ -96,20 +99,27 @@ def _add_peer_options(parser: OptionParser) -> None:
     parser.add_argument(
         "--alias", type=alias, metavar="NAME", help="how others see this peer; default the user's name and a number"
     )
+    for option, what in (("--limit-up", "sends to"), ("--limit-down", "receives from")):
+        parser.add_argument(
+            option, type=rate, metavar="RATE", help=f"most bytes per second that it {what} other peers, all together"
+        )
 
 
 def get_parser() -> OptionParser:
     """``osp2p get``."""
     parser = OptionParser(
         "osp2p get",
-        "NAME… [-t HOST:PORT] [-o DIR|FILE|-] [--force] [--require-verified] [--max-size SIZE] [--seed] [--json]",
+        "NAME|LINK… [-t HOST:PORT] [-o DIR|FILE|-] [-r] [--force] [--require-verified] [--max-size SIZE]\n"
+        "                 [--seed[=TIME]] [--limit-up RATE] [--limit-down RATE] [--json]",
         "Fetch files, all at a time and each from whoever serves it, and verify them. A NAME is taken literally; if\n"
         "no file has it and it holds *, ? or [, it is a pattern (** stands for any sub-directories). A file that is\n"
-        "here already is not fetched again; one with other content stays, and what arrives becomes NAME~1~.",
+        "here already is not fetched again; one with other content stays, and what arrives becomes NAME~1~.\n"
+        "A LINK is what `osp2p link` prints: it proves the content, and names its tracker.",
         [
             ("osp2p get cat.jpg -t 192.0.2.7", "fetch one file to this directory"),
             ("osp2p get '*.jpg' -o album/", "fetch all that matches to album/"),
             ("osp2p get '**'", "fetch everything, with its sub-directories"),
+            ("osp2p get -r photos", "fetch all that is below photos/"),
             ("osp2p get notes.txt -o -", "print it, once it is verified"),
         ],
         f"{_SIZES}\n\n{_EXIT_CODES}",
@@ -127,7 +137,14 @@ def get_parser() -> OptionParser:
     parser.add_argument(
         "--max-size", type=size, metavar="SIZE", help="refuse larger files; default what the disk holds"
     )
-    parser.add_argument("--seed", action="store_true", help="share what was fetched, until SIGINT or SIGTERM")
+    parser.add_argument("-r", "--recursive", action="store_true", help="each NAME is a directory: fetch all below it")
+    parser.add_argument(
+        "--seed",
+        type=duration,
+        metavar="TIME",
+        help="share what was fetched, until SIGINT or SIGTERM, or for TIME: 30s, 10m, 2h",
+    )
+    parser.add_bare("--seed", FOR_EVER)
     _add_peer_options(parser)
     add_common_options(parser)
     return parser
@@ -191,6 +208,38 @@ def md5_parser() -> OptionParser:
     return parser
 
 
+def link_parser() -> OptionParser:
+    """``osp2p link``."""
+    parser = OptionParser(
+        "osp2p link",
+        "NAME|./FILE [-t HOST:PORT] [--json]",
+        "Print a link to a file: one word that names its tracker, its name and its content (b3), so that whoever has\n"
+        "the link can prove what they fetch. NAME is what the tracker lists; a path with a / that is here is hashed.",
+        [
+            ("osp2p link cat.jpg", "of what the tracker lists"),
+            ("osp2p link ./cat.jpg", "of a file on this machine, shared or not"),
+        ],
+        "b3 is BLAKE3 over the hashes of the file's chunks: it is not what b3sum prints.",
+    )
+    parser.add_words("name", "NAME", "a file's name as `osp2p ls` shows it, or a path with a / in it", 1, 1)
+    add_tracker_option(parser)
+    add_common_options(parser)
+    return parser
+
+
+def verify_parser() -> OptionParser:
+    """``osp2p verify``."""
+    parser = OptionParser(
+        "osp2p verify",
+        "FILE LINK [--json]",
+        "Tell whether a file on this machine has the content of a link: exit code 0, or 6 if it has not.",
+        [("osp2p verify cat.jpg 'osp2p://192.0.2.7:11111/cat.jpg#b3=…'", "check what was fetched long ago")],
+    )
+    parser.add_words("words", "FILE LINK", "a file on this machine, and a link", 2, 2)
+    add_common_options(parser)
+    return parser
+
+
 def old_peer_parser() -> OptionParser:
     """``python peer.py``, as in 2007."""
     parser = OptionParser(
@@ -206,6 +255,7 @@ def old_peer_parser() -> OptionParser:
         f"Default tracker: ${TRACKER_VARIABLE}, else {DEFAULT_TRACKER}.",
     )
     parser.add_words("files", "FILE", "a file to fetch", 0)
+    parser.set_defaults(without=(b".c", b".h"))
     add_tracker_option(parser)
     parser.add_argument("-d", "--directory", metavar="DIR", default=".", help="what to share, and where to fetch to")
     parser.add_argument(

@@ -40,7 +40,7 @@ async def open_shown_node(
     """Open a node as the arguments say.
 
     Args:
-        arguments: `alias` and `port`.
+        arguments: `alias`, `port`, `limit_up`, `limit_down`, and endings that are not shared in `without`, if any.
         trackers: as `open_node` takes them.
         show: gets each event; what it raises ends the block.
     """
@@ -58,6 +58,12 @@ async def open_shown_node(
             nursery.start_soon(show_all)
             with send:
                 async with open_node(
-                    trackers=trackers, alias=arguments.alias, port=arguments.port, report=send.send_nowait
+                    trackers=trackers,
+                    alias=arguments.alias,
+                    port=arguments.port,
+                    report=send.send_nowait,
+                    limit_up=arguments.limit_up,
+                    limit_down=arguments.limit_down,
+                    without=getattr(arguments, "without", ()),
                 ) as node:
                     yield ShownNode(node, send)
