@@ -7,7 +7,7 @@ import getpass
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -15,9 +15,11 @@ from platformdirs import user_cache_path
 
 from osp2p.content.cache import HashCache
 from osp2p.content.name import is_glob, matches_glob
+from osp2p.content.publish import sync_filesystem
 from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Connection, Listener, Network, TcpNetwork, serve_connections
+from osp2p.net.errors import disk_errors
 from osp2p.net.groups import one_error
 from osp2p.net.throttle import ThrottledNetwork
 from osp2p.peer.announce import Announcer
@@ -261,7 +263,7 @@ class Node:
         (facts,) = await self._facts([wanted])
         done = await self._transfer(wanted, facts, options, report).run()
         if options.seed:
-            await self.share_file(name, done.path)
+            await self._seed(name, done.path)
         return done
 
     async def _facts(self, wanted: Sequence[Wanted]) -> list[TrackerFacts]:
@@ -293,36 +295,68 @@ class Node:
     async def _get_all(
         self, wanted: Sequence[Wanted], options: GetOptions, events: trio.MemorySendChannel[Event]
     ) -> None:
-        """Ask the trackers page by page, and let a few workers fetch what they name."""
+        """Ask the trackers page by page, and let a few workers fetch what they name.
+
+        Many files wait for the disk together, at the end: once for each file system, not once for each file.
+
+        Raises:
+            TrackerError: no tracker answered at the beginning. One that goes later ends only what it was not asked yet.
+            StoreError: the disk did not take what has arrived.
+        """
+        together = options.sync and len(wanted) > 1
+        places: dict[int, Path] = {}
         jobs_in, jobs_out = trio.open_memory_channel[tuple[Wanted, TrackerFacts]](0)
-        async with trio.open_nursery() as nursery:
-            with events:
-                async with trio.open_nursery() as workers:
-                    for _ in range(min(self._limits.max_parallel_files, len(wanted))):
-                        workers.start_soon(self._work, jobs_out.clone(), options, events)
-                    async with jobs_in:
-                        for page in _pages(wanted):
+        with events:
+            async with trio.open_nursery() as workers:
+                for _ in range(min(self._limits.max_parallel_files, len(wanted))):
+                    each = replace(options, sync=options.sync and not together)
+                    workers.start_soon(self._work, jobs_out.clone(), each, events, places)
+                jobs_out.close()
+                async with jobs_in:
+                    for number, page in enumerate(_pages(wanted)):
+                        try:
                             facts = await self._facts(page)
-                            for job in zip(page, facts, strict=True):
-                                await jobs_in.send(job)
-            nursery.cancel_scope.cancel()
+                        except TrackerError as error:
+                            if number == 0:
+                                raise
+                            for one in page:
+                                events.send_nowait(TransferFailed(one.name, error))
+                            continue
+                        for job in zip(page, facts, strict=True):
+                            await jobs_in.send(job)
+            if together:
+                for place in places.values():
+                    with disk_errors(f"cannot write {place}"):
+                        await sync_filesystem(place)
 
     async def _work(
         self,
         jobs: trio.MemoryReceiveChannel[tuple[Wanted, TrackerFacts]],
         options: GetOptions,
         events: trio.MemorySendChannel[Event],
+        places: dict[int, Path],
     ) -> None:
+        """Fetch one file after the other; note a directory of each file system that they went to."""
         async with jobs:
             async for wanted, facts in jobs:
                 transfer = self._transfer(wanted, facts, options, events.send_nowait)
                 try:
                     done = await transfer.run()
-                    if options.seed:
-                        await self.share_file(wanted.name, done.path)
-                    events.send_nowait(done)
                 except Osp2pError as error:
                     events.send_nowait(TransferFailed(wanted.name, error, transfer.fetched, transfer.sources))
+                    continue
+                with disk_errors(f"cannot read {done.path}"):
+                    places.setdefault(done.path.stat().st_dev, done.path.parent)
+                if options.seed:
+                    await self._seed(wanted.name, done.path)
+                events.send_nowait(done)
+
+    async def _seed(self, name: bytes, path: Path) -> None:
+        """Share a file that has arrived; that it has does not depend on it."""
+        try:
+            await self.share_file(name, path)
+        except Osp2pError as error:
+            self._report(Remark(name, f"it arrived, and cannot be shared: {error}"))
 
     def _transfer(self, wanted: Wanted, facts: TrackerFacts, options: GetOptions, report: Report) -> Transfer:
         # A running download goes on without its tracker.
@@ -382,6 +416,14 @@ class Node:
             listener.close()
 
 
+def _user() -> str:
+    """The user's name, or what stands for it where the system knows none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "peer"
+
+
 def _pages(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
     for start in range(0, len(wanted), _FACTS_PAGE):
         yield wanted[start : start + _FACTS_PAGE]
@@ -421,7 +463,7 @@ async def open_node(
         MalformedLine: a tracker's address cannot be read.
     """
     rng = rng or random.Random()
-    alias = alias or f"{getpass.getuser()}{rng.randrange(10000)}".encode()
+    alias = alias or f"{_user()}{rng.randrange(10000)}".encode()
     addresses = [parse_tracker(text) for text in trackers]
     hash_cache = HashCache(cache or user_cache_path("osp2p") / "digests.sqlite")
     try:
