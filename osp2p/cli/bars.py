@@ -98,6 +98,8 @@ class Bars:
             bar.close()
         if self._total is not None:
             self._total.close()
+        self._stream.write("\r")  # tqdm leaves the cursor behind the blanks of a bar that was not the first
+        self._stream.flush()
 
 
 def _shape(stream: TextIO) -> dict[str, Any]:
