@@ -80,7 +80,7 @@ class _Holder:
         has: its chunks, as it claims.
         lost: those that it refused, whatever it claims.
         whole: whether it has all.
-        since: when it first had something; for the patience with one that has not delivered yet.
+        delivered_at: when bytes of an answer last came; before that, when it first had something.
         queue: what it was asked for, in the order in which it answers.
         owed: how many chunks that is.
         rate: bytes per second, measured; 0 before the first answer.
@@ -92,7 +92,7 @@ class _Holder:
     has: int = 0
     lost: int = 0
     whole: bool = False
-    since: float = 0.0
+    delivered_at: float | None = None
     queue: deque[_Request] = field(default_factory=deque)
     owed: int = 0
     rate: float = 0.0
@@ -185,14 +185,14 @@ class ChunkPicker:
         """A holder refuses these chunks: whatever it says, it counts as not having them."""
         holder = self._holders[key]
         holder.lost |= bits
-        self._set(key, holder.has, holder.since)
+        self._set(key, holder.has, 0)
 
     def _set(self, key: Hashable, has: int, now: float) -> bool:
         holder = self._holders[key]
         has &= ~holder.lost
         new = has & ~holder.has
-        if new and not holder.has:
-            holder.since = now
+        if new and holder.delivered_at is None:
+            holder.delivered_at = now
             holder.cursor = self._rng.randrange(self._count)
         only_gains = has == holder.has | new
         was_whole, holder.whole = holder.whole, has == self._all
@@ -237,7 +237,7 @@ class ChunkPicker:
     def heard(self, key: Hashable, count: int, now: float) -> None:
         """So many bytes of chunks came from a holder."""
         holder = self._holders[key]
-        holder.heard = now
+        holder.heard = holder.delivered_at = now
         holder.window_bytes += count
         seconds = now - holder.window_from
         # A shorter time says more about who was scheduled when than about the holder; but for its first answer.
@@ -321,21 +321,28 @@ class ChunkPicker:
         return free & ~committed or (free if free.bit_count() > 2 * (coming + len(own)) else 0)
 
     def _others_deliver(self, free: int, now: float) -> bool:
-        """Whether the partial holders will soon have given what a seed could give too."""
+        """Whether the partial holders will soon have given what a seed could give too.
+
+        Those count that have delivered a moment ago, and those that are new; not who claims much and is busy.
+        """
         rate = 0.0
         for other in self._holders.values():
-            if other.whole or not other.has & self._missing or self._is_stalled(other, now):
+            if other.whole or other.delivered_at is None or not other.has & self._missing:
                 continue
-            if not other.rate and now - other.since < self._limits.end_game_after:
+            if now - other.delivered_at > self._patience(other):
+                continue
+            if not other.rate:
                 return True
             rate += other.rate
         return free.bit_count() * self._each < rate * self._limits.seed_spared
 
+    def _patience(self, holder: _Holder) -> float:
+        """How long a holder may be silent."""
+        usual = _STALLED * self._each / holder.rate if holder.rate else 0.0
+        return max(self._limits.end_game_after, usual)
+
     def _is_stalled(self, holder: _Holder, now: float) -> bool:
-        if not holder.queue:
-            return False
-        patience = _STALLED * self._each / holder.rate if holder.rate else 0.0
-        return now - holder.heard > max(self._limits.end_game_after, patience)
+        return bool(holder.queue) and now - holder.heard > self._patience(holder)
 
     def _assign_any(self, holder: _Holder, free: int, now: float) -> Assignment:
         """Let a seed choose: as long as it can from what it chooses from already, so that others have the rest."""
