@@ -74,6 +74,7 @@ def plain(line: str) -> str:
     """A line without what differs from run to run: this machine's addresses, ports, sizes, times, widths of columns."""
     line = re.sub(r" +", " ", line)
     line = re.sub(r"\bsent \d+ bytes\b", "sent # bytes", line)
+    line = re.sub(r"osp2p://[\w.\[\]:]+", "osp2p://#", line)
     line = re.sub(r"(listens on port \d+:) .*", r"\1 #", line)
     line = re.sub(r"(127\.0\.0\.1:)\d{5}\b", r"\1#", line)
     line = re.sub(r"\b\d+(\.\d+)? [kMG]?B\b", "# B", line)

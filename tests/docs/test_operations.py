@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import configparser
+import errno
+import os
 import re
 import shlex
 
@@ -15,7 +17,7 @@ from osp2p.content.name import journal_name, partial_name
 from osp2p.peer.node import FIRST_PORT, PORTS_TRIED
 from osp2p.wire.link import DEFAULT_TRACKER_PORT
 from tests.docs.limits_table import tables_of, with_tables, write_default, write_tables
-from tests.docs.markdown import read_document, read_table
+from tests.docs.markdown import DOCS, read_document, read_table
 
 DOCUMENT = read_document("operations.md")
 
@@ -79,6 +81,17 @@ def test_command_lines_can_be_typed(name: str, line: str) -> None:
         assert command in {*COMMANDS, "lab"}
     else:
         COMMANDS[command].parser().read(arguments)
+
+
+def test_what_users_see_is_what_the_code_says() -> None:
+    """The messages of the table stand in the source, as far as nothing is filled in."""
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS.parent / "osp2p").rglob("*.py"))
+    sources += os.strerror(errno.ECONNREFUSED).lower()
+    cells = " ".join(row[0] for row in read_table(DOCUMENT, "what you see", "what it means"))
+    messages = [re.split(r" …| at …", message)[0] for message in re.findall(r"`([^`]+)`", cells)]
+    assert len(messages) > 5
+    for message in messages:
+        assert re.sub(r"N of M ", "", message) in sources, message
 
 
 def test_the_unit_can_be_read() -> None:
