@@ -64,7 +64,8 @@ class Notifier:
 
         async def deliver(peer: Peer) -> None:
             try:
-                await self._send(peer, self._queues[peer].popleft())
+                if queue := self._queues.get(peer):  # it may have left since this task was started
+                    await self._send(peer, queue.popleft())
             finally:
                 self._busy.discard(peer)
                 slots.release()

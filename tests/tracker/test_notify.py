@@ -96,6 +96,32 @@ async def test_nobody_is_told_of_itself_and_base_peers_not_of_ipv6(autojump_cloc
         assert new_ear.heard == [b"NOTIFY far [2001:db8::1]:9 OSP2P\n"]
 
 
+async def test_a_peer_that_leaves_while_its_turn_begins_ends_nothing(autojump_clock: Any) -> None:
+    network = MemoryNetwork(HOME)
+    notifier = Notifier(network, Limits())
+    ear = Ear()
+    leaving, staying = make_peer(b"leaving", 1), make_peer(b"staying", 5000)
+
+    class Watched(set[Peer]):
+        """The peer leaves between the choice of its turn and the turn."""
+
+        def add(self, peer: Peer) -> None:
+            super().add(peer)
+            notifier.unsubscribe(leaving)
+
+    notifier._busy = Watched()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(notifier.run)
+        nursery.start_soon(ear.listen, network, 5000)
+        await trio.testing.wait_all_tasks_blocked()
+        for peer in (leaving, staying):
+            notifier.subscribe(peer)
+        notifier.tell(make_peer(b"new", 6000))
+        await trio.testing.wait_all_tasks_blocked()
+        assert ear.heard == [b"NOTIFY new 10.0.0.1:6000 OSP2P\n"]
+        nursery.cancel_scope.cancel()
+
+
 class SlowNetwork(MemoryNetwork):
     """Connections to port 1 never stand; how many are tried at a time is counted."""
 
