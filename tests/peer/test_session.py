@@ -665,24 +665,10 @@ async def test_what_was_sent_is_reported_once_for_each_file(world: World) -> Non
     assert [(event.name, event.sent, event.error) for event in uploads] == [(NAME, 30, None)]
 
 
-WORDS = st.sampled_from(
-    [
-        b"GET",
-        b"STAT",
-        b"CHUNKS",
-        b"LIST",
-        b"HELP",
-        b"HELLO",
-        QUOTED,
-        b"part",
-        b"OSP2P/2",
-        b"OSP2P",
-        b"0-1",
-        b"3",
-        b"any=0-3",
-    ]
-    + [b"range=5-9", b"range=9-5", b"b3=" + hexed(B3), b"b3=0", b"since=0", b"since=7", b"wait=9", b"max=1", b"after=a"]
-)
+VERBS = [b"GET", b"STAT", b"CHUNKS", b"LIST", b"HELP", b"HELLO"]
+ARGUMENTS = [QUOTED, b"part", b"OSP2P/2", b"OSP2P", b"0-1", b"3"]
+ATTRIBUTES = [b"any=0-3", b"range=5-9", b"range=9-5", b"b3=" + hexed(B3), b"b3=0", b"since=0", b"since=7", b"wait=9"]
+WORDS = st.sampled_from([*VERBS, *ARGUMENTS, *ATTRIBUTES, b"max=1", b"after=a"])
 
 
 @given(st.lists(st.lists(WORDS | st.binary(max_size=4), max_size=6).map(b" ".join), max_size=8))
