@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone, Tr
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.peer.sharing import Sharing
+from osp2p.peer.small_fetch import SmallFetch, SmallFile, small_file, whole_holders
 from osp2p.peer.tracker_client import TrackerFacts, parse_tracker
 from osp2p.peer.trackers import Trackers
 from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
@@ -308,26 +310,86 @@ class Node:
         jobs_in, jobs_out = trio.open_memory_channel[tuple[Wanted, TrackerFacts]](0)
         with events:
             async with trio.open_nursery() as workers:
+                each = replace(options, sync=options.sync and not together)
                 for _ in range(min(self._limits.max_parallel_files, len(wanted))):
-                    each = replace(options, sync=options.sync and not together)
                     workers.start_soon(self._work, jobs_out.clone(), each, events, places)
                 jobs_out.close()
                 async with jobs_in:
-                    for number, page in enumerate(_pages(wanted)):
-                        try:
-                            facts = await self._facts(page)
-                        except TrackerError as error:
-                            if number == 0:
-                                raise
-                            for one in page:
-                                events.send_nowait(TransferFailed(one.name, error))
-                            continue
-                        for job in zip(page, facts, strict=True):
-                            await jobs_in.send(job)
+                    await self._hand_out(wanted, each, jobs_in, events, places)
             if together:
                 for place in places.values():
                     with disk_errors(f"cannot write {place}"):
                         await sync_filesystem(place)
+
+    async def _hand_out(
+        self,
+        wanted: Sequence[Wanted],
+        options: GetOptions,
+        jobs: trio.MemorySendChannel[tuple[Wanted, TrackerFacts]],
+        events: trio.MemorySendChannel[Event],
+        places: dict[int, Path],
+    ) -> None:
+        """Ask page by page what there is; give small files of one holder to one lane, and the others to the workers."""
+        lanes: dict[Address, trio.MemorySendChannel[Sequence[SmallFile]]] = {}
+
+        async def leave(file: SmallFile) -> None:
+            await jobs.send((Wanted(file.name, file.target, file.b3), file.facts))
+
+        async def arrived(name: bytes, path: Path) -> None:
+            await self._note_arrival(name, path, options, places)
+
+        async with trio.open_nursery() as nursery:
+            for number, page in enumerate(_pages(wanted)):
+                try:
+                    facts = await self._facts(page)
+                except TrackerError as error:
+                    if number == 0:
+                        raise
+                    for one in page:
+                        events.send_nowait(TransferFailed(one.name, error))
+                    continue
+                small, others = self._sort_out(page, facts)
+                for holder, files in small:
+                    if holder.address not in lanes:
+                        lanes[holder.address], receive = trio.open_memory_channel[Sequence[SmallFile]](float("inf"))
+                        lane = SmallFetch(
+                            holder,
+                            options,
+                            network=self._throttled,
+                            limits=self._limits,
+                            leave=leave,
+                            arrived=arrived,
+                            report=events.send_nowait,
+                        )
+                        nursery.start_soon(lane.run, receive)
+                    lanes[holder.address].send_nowait(files)
+                for job in others:
+                    await jobs.send(job)
+            for channel in lanes.values():
+                channel.close()
+
+    def _sort_out(
+        self, page: Sequence[Wanted], facts: Sequence[TrackerFacts]
+    ) -> tuple[list[tuple[PeerEntry, list[SmallFile]]], list[tuple[Wanted, TrackerFacts]]]:
+        """Of files that were asked for: the small ones, each with one of its holders, and the others."""
+        small: dict[Address, tuple[PeerEntry, list[SmallFile]]] = {}
+        others: list[tuple[Wanted, TrackerFacts]] = []
+        for one, fact in zip(page, facts, strict=True):
+            file = small_file(one.name, one.target, fact)
+            holders = whole_holders(fact) if file is not None else []
+            if file is None or not holders:
+                others.append((one, fact))
+                continue
+            holder = self._rng.choice(holders)
+            small.setdefault(holder.address, (holder, []))[1].append(file)
+        return list(small.values()), others
+
+    async def _note_arrival(self, name: bytes, path: Path, options: GetOptions, places: dict[int, Path]) -> None:
+        """Do what is to be done with a file that is on the disk."""
+        with disk_errors(f"cannot read {path}"):
+            places.setdefault(os.stat(path).st_dev, path.parent)
+        if options.seed:
+            await self._seed(name, path)
 
     async def _work(
         self,
@@ -345,10 +407,7 @@ class Node:
                 except Osp2pError as error:
                     events.send_nowait(TransferFailed(wanted.name, error, transfer.fetched, transfer.sources))
                     continue
-                with disk_errors(f"cannot read {done.path}"):
-                    places.setdefault(done.path.stat().st_dev, done.path.parent)
-                if options.seed:
-                    await self._seed(wanted.name, done.path)
+                await self._note_arrival(wanted.name, done.path, options, places)
                 events.send_nowait(done)
 
     async def _seed(self, name: bytes, path: Path) -> None:

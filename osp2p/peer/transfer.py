@@ -12,9 +12,9 @@ from pathlib import Path
 import trio
 
 from osp2p.content.chunk_store import open_chunks, read_partial
-from osp2p.content.digest import same_content
+from osp2p.content.digest import same_content, verify_file
 from osp2p.content.store import Target, open_target
-from osp2p.errors import ConnectFailed, NobodyHasIt, Osp2pError, Stalled, Unverified
+from osp2p.errors import ChecksumMismatch, ConnectFailed, NobodyHasIt, Osp2pError, Stalled, Unverified
 from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.peer.base_fetch import BaseFetch
@@ -180,8 +180,13 @@ class Transfer:
         )
         self._fetches.append(fetch)
         copy = await fetch.run()
+        proof = "md5" if copy.verified else None
+        if self._facts.b3 is not None:
+            if not await verify_file(Path(copy.part.path), self._facts.b3):
+                raise ChecksumMismatch("what arrived has another content id than the one that was asked for")
+            proof = "b3"
         path = await copy.part.commit(force=self._options.force, sync=self._options.sync)
-        return self._done(path, copy.size, "md5" if copy.verified else None)
+        return self._done(path, copy.size, proof)
 
     async def _fetch_chunks(self, target: Target, content: Content, speakers: list[PeerEntry]) -> TransferDone:
         there = read_partial(target)

@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from osp2p.content.digest import digest_in_thread
 from osp2p.errors import (
     ChecksumMismatch,
     ConnectFailed,
@@ -36,6 +37,7 @@ from osp2p.peer.events import (
 )
 from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.checksum import parse_md5, write_md5
+from tests.standins.old_tracker import open_old_tracker
 
 OpenNode = Callable[..., AbstractAsyncContextManager[Node]]
 
@@ -454,3 +456,57 @@ async def test_a_sharer_is_known_over_both_families(tmp_path: Path, nursery: tri
             with trio.fail_after(10):
                 while {peer.address.host for peer in await getter.list_peers()} != {"127.0.0.1", "::1"}:
                     await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def test_a_content_that_the_user_names_is_proved_over_the_base_protocol_too(
+    tmp_path: Path, node_of: OpenNode, nursery: trio.Nursery
+) -> None:
+    body = b"what an old peer has"
+    (tmp_path / "same").write_bytes(body)
+    b3 = (await digest_in_thread(tmp_path / "same")).digests.b3
+    async with (
+        open_old_tracker() as old,
+        open_node(trackers=[f"{old.host}:{old.port}"], cache=tmp_path / "c") as getter,
+    ):
+        await register_by_hand(getter, nursery, b"old", None, body)
+        with pytest.raises(ChecksumMismatch):
+            await getter.get(b"old", tmp_path / "wrong", b3=bytes(32))
+        assert not (tmp_path / "wrong").exists()
+        done = await getter.get(b"old", tmp_path / "right", b3=b3)
+    assert done.verified == "b3"
+    assert (tmp_path / "right").read_bytes() == body
+
+
+async def test_many_small_files_arrive_whatever_is_odd_about_some(node_of: OpenNode, tmp_path: Path) -> None:
+    files = {f"d{number % 7}/f{number}": b"%d" % number * 50 for number in range(300)}
+    files["large"] = FILES["large.bin"]
+    source = fill(tmp_path / "source", files)
+    target = fill(tmp_path / "target", {"d0/f0": b"mine", "d1/f1": files["d1/f1"]})
+    async with node_of() as sharer, node_of() as getter:
+        await sharer.share(source)
+        for name in files:
+            await registered_with_digests(getter, name.encode())
+        (source / "d2" / "f2").write_bytes(b"changed since it was listed")
+        wanted = [Wanted(name.encode(), target / name) for name in files]
+        wanted.append(Wanted(b"nobody/has/this", target / "nothing"))
+        ended: dict[bytes, Event] = {}
+        async with getter.open_get(wanted) as events:
+            async for event in events:
+                if isinstance(event, TransferDone | TransferFailed):
+                    assert event.name not in ended
+                    ended[event.name] = event
+    assert isinstance(ended.pop(b"nobody/has/this"), TransferFailed)
+    assert (target / "d0/f0").read_bytes() == b"mine"
+    assert (target / "d0/f0~1~").read_bytes() == files["d0/f0"]
+    again = ended.pop(b"d1/f1")
+    assert isinstance(again, TransferDone)
+    assert again.already
+    changed = ended.pop(b"d2/f2")  # the old content, the new one, or neither: never something else
+    if isinstance(changed, TransferDone):
+        assert (target / "d2/f2").read_bytes() in (files["d2/f2"], b"changed since it was listed")
+    for wire, result in ended.items():
+        assert isinstance(result, TransferDone)
+        assert result.verified == "b3"
+        if wire != b"d0/f0":
+            assert (target / os.fsdecode(wire)).read_bytes() == files[os.fsdecode(wire)]
+    assert list(target.rglob(".*")) == []
