@@ -116,8 +116,9 @@ class Sharing:
         self._libraries.append(library)
         try:
             self._sorted = None
-            for announcer in self._announcers:
-                announcer.offer((name, announce(file)) for name, file in library.files.items())
+            if self._announcers:
+                for name in library.files:
+                    self._announce_again(name)
             started()
             while True:
                 for change in await library.next_changes():
@@ -128,14 +129,11 @@ class Sharing:
 
     def _apply(self, change: LibraryChange) -> None:
         """Pass a change on to the trackers and the user."""
+        self._announce_again(change.name)
         if isinstance(change, Removed):
             self._sorted = None
-            self._announce_again(change.name)
             self._report(FileRemoved(change.name))
-            return
-        for announcer in self._announcers:
-            announcer.offer([(change.name, announce(change.file))])
-        if isinstance(change, Offered):
+        elif isinstance(change, Offered):
             self._sorted = None
             self._report(FileAdded(change.name, change.file.size, change.changed))
 
@@ -148,9 +146,8 @@ class Sharing:
         async with self._starting_singles:
             if self._singles is None:
                 self._singles = await nursery.start(self._run_singles)
-        file = await self._singles.add_file(name, path)
-        for announcer in self._announcers:
-            announcer.offer([(name, announce(file))])
+        await self._singles.add_file(name, path)
+        self._announce_again(name)
 
     @contextmanager
     def fetching(self, offer: Offer) -> Iterator[None]:
@@ -160,7 +157,7 @@ class Sharing:
         try:
             yield
         finally:
-            if not offer.complete:
+            if offer.chunks is not None:  # it has not got its final name, and its descriptor is about to be closed
                 self._fetches[offer.name].remove(offer)
                 self._announce_again(offer.name)
 

@@ -1,0 +1,116 @@
+"""The shelf of a node: which of several files a name stands for, and what becomes of an offer whose fetch failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
+
+import pytest
+import trio
+import trio.testing
+
+from osp2p.content.cache import HashCache
+from osp2p.content.chunks import ChunkMap, chunk_count
+from osp2p.limits import MIB, Limits
+from osp2p.peer.announce import Announcement, Announcer
+from osp2p.peer.events import Event, FileAdded
+from osp2p.peer.offer import Offer
+from osp2p.peer.sharing import Sharing
+
+SIZE = 5 * MIB
+
+
+class Told:
+    """An announcer that only remembers what it was told last of each name."""
+
+    def __init__(self) -> None:
+        self.names: dict[bytes, Announcement] = {}
+        self.anything = trio.Event()
+
+    def offer(self, names: Iterable[tuple[bytes, Announcement]]) -> None:
+        self.names.update(names)
+        self.anything.set()
+
+    def withdraw(self, names: Iterable[bytes]) -> None:
+        for name in names:
+            self.names.pop(name, None)
+
+
+def sharing_with(told: Told) -> tuple[Sharing, list[Event]]:
+    events: list[Event] = []
+    sharing = Sharing(HashCache(None), Limits(), events.append)
+    sharing.tell(cast(Announcer, told))
+    return sharing, events
+
+
+def partial_offer(fd: int) -> Offer:
+    chunks = ChunkMap(chunk_count(SIZE))
+    return Offer(b"film", SIZE, lambda: os.dup(fd), b3=bytes(32), hashes=b"", chunks=chunks)
+
+
+def complete(offer: Offer) -> None:
+    assert offer.chunks is not None
+    for index in range(offer.chunks.count):
+        offer.chunks.add(index)
+
+
+async def test_an_offer_whose_file_never_got_its_name_is_withdrawn(tmp_path: Path) -> None:
+    told = Told()
+    sharing, _ = sharing_with(told)
+    with open(tmp_path / "part", "wb") as part:
+        offer = partial_offer(part.fileno())
+        with pytest.raises(ZeroDivisionError), sharing.fetching(offer):
+            assert told.names[b"film"].partial
+            complete(offer)
+            raise ZeroDivisionError  # as a commit that the disk refuses, with every chunk here
+    # Its descriptor is closed now, and may be that of anything: nobody must be served from it.
+    assert sharing.find(b"film") is None
+    assert told.names == {}
+
+
+async def test_an_offer_that_has_arrived_stays(tmp_path: Path) -> None:
+    told = Told()
+    sharing, _ = sharing_with(told)
+    path = tmp_path / "film"
+    path.write_bytes(bytes(SIZE))
+    with open(path, "rb") as part:
+        offer = partial_offer(part.fileno())
+        with sharing.fetching(offer):
+            complete(offer)
+            sharing.fetched(offer, path)
+    assert sharing.find(b"film") is offer
+    assert not told.names[b"film"].partial
+    fd = offer.open()
+    assert os.fstat(fd).st_size == SIZE
+    os.close(fd)
+
+
+@pytest.mark.parametrize("directory_first", [True, False])
+async def test_trackers_are_told_of_the_file_that_is_served(
+    nursery: trio.Nursery, tmp_path: Path, directory_first: bool
+) -> None:
+    told = Told()
+    sharing, events = sharing_with(told)
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    (directory / "x").write_bytes(b"of the directory")
+    (tmp_path / "single").write_bytes(b"single")
+    if directory_first:
+        await nursery.start(sharing.run_directory, directory)
+        await sharing.add_file(nursery, b"x", tmp_path / "single")
+    else:
+        await sharing.add_file(nursery, b"x", tmp_path / "single")
+        await nursery.start(sharing.run_directory, directory)
+    with trio.fail_after(10):
+        while not all(library.files[b"x"].digests for library in sharing._libraries):
+            told.anything = trio.Event()
+            await told.anything.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    assert len([event for event in events if isinstance(event, FileAdded)]) == 1
+    offer = sharing.find(b"x")
+    assert offer is not None
+    assert offer.size == (16 if directory_first else 6)
+    assert told.names[b"x"] == Announcement(offer.size, told.names[b"x"].md5, offer.b3)
+    nursery.cancel_scope.cancel()
