@@ -333,7 +333,7 @@ class Node:
         lanes: dict[Address, trio.MemorySendChannel[Sequence[SmallFile]]] = {}
 
         async def leave(file: SmallFile) -> None:
-            await jobs.send((Wanted(file.name, file.target, file.b3), file.facts))
+            await jobs.send((Wanted(file.name, file.target, file.named), file.facts))
 
         async def arrived(name: bytes, path: Path) -> None:
             await self._note_arrival(name, path, options, places)
@@ -375,7 +375,7 @@ class Node:
         small: dict[Address, tuple[PeerEntry, list[SmallFile]]] = {}
         others: list[tuple[Wanted, TrackerFacts]] = []
         for one, fact in zip(page, facts, strict=True):
-            file = small_file(one.name, one.target, fact)
+            file = small_file(one.name, one.target, fact, named=one.b3)
             holders = whole_holders(fact) if file is not None else []
             if file is None or not holders:
                 others.append((one, fact))
@@ -441,7 +441,7 @@ class Node:
             fetching=self._fetching,
             fetched=self._sharing.fetched,
         )
-        return Transfer(wanted.name, facts, wanted.target, options, around, report)
+        return Transfer(wanted.name, facts, wanted.target, options, around, report, b3=wanted.b3)
 
     @contextlib.contextmanager
     def _fetching(self, offer: Offer) -> Iterator[None]:

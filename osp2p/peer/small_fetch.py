@@ -42,6 +42,7 @@ class SmallFile:
         size: bytes, as claimed; the content id proves it.
         b3: the content id.
         facts: all that the trackers say of it, for the ordinary way.
+        named: the content id, if the user named it.
     """
 
     name: bytes
@@ -49,13 +50,14 @@ class SmallFile:
     size: int
     b3: bytes
     facts: TrackerFacts
+    named: bytes | None = None
 
 
-def small_file(name: bytes, target: Path, facts: TrackerFacts) -> SmallFile | None:
+def small_file(name: bytes, target: Path, facts: TrackerFacts, *, named: bytes | None = None) -> SmallFile | None:
     """The file, if it is one that can be fetched in this way."""
     if facts.b3 is None or facts.size is None or not 0 < facts.size <= MIN_CHUNK:
         return None
-    return SmallFile(name, target, facts.size, facts.b3, facts)
+    return SmallFile(name, target, facts.size, facts.b3, facts, named)
 
 
 def whole_holders(facts: TrackerFacts) -> list[PeerEntry]:

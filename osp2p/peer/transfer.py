@@ -17,6 +17,7 @@ from osp2p.content.store import Target, open_target
 from osp2p.errors import ChecksumMismatch, ConnectFailed, NobodyHasIt, Osp2pError, Stalled, Unverified
 from osp2p.limits import Limits
 from osp2p.net import Network
+from osp2p.net.errors import disk_errors
 from osp2p.peer.base_fetch import BaseFetch
 from osp2p.peer.chunk_client import Content
 from osp2p.peer.chunk_fetch import ChunkFetch
@@ -78,6 +79,7 @@ class Transfer:
         facts: what they say of it; or, from a link, what the user says.
         target: the final path.
         report: takes `TransferStarted`, `TransferProgress`, `SourceFailed`, `Remark`.
+        b3: the content id, where the user names it: then nothing else proves the file.
     """
 
     def __init__(
@@ -88,9 +90,12 @@ class Transfer:
         options: GetOptions,
         around: Surroundings,
         report: Report,
+        *,
+        b3: bytes | None = None,
     ) -> None:
         self._name = name
         self._facts = facts
+        self._b3 = b3
         self._target = target
         self._options = options
         self._around = around
@@ -130,7 +135,9 @@ class Transfer:
             self._target, md5=None if facts.b3 else facts.md5, b3=facts.b3, size=facts.size
         ):
             proof = "b3" if facts.b3 else "md5"
-            return self._done(self._target, self._target.stat().st_size, proof, already=True)
+            with disk_errors(f"cannot read {self._target}"):
+                size = self._target.stat().st_size
+            return self._done(self._target, size, proof, already=True)
         self._report(TransferStarted(self._name, facts.size, len(facts.holders)))
         with open_target(self._target, self._limits, beneath=self._options.beneath) as target:
             speakers = holders_of_content(facts)
@@ -138,22 +145,28 @@ class Transfer:
                 return await self._fetch_base(target)
             try:
                 return await self._fetch_chunks(target, Content(self._name, facts.size, facts.b3), speakers)
-            except (NobodyHasIt, ConnectFailed, Stalled) as error:
+            except (NobodyHasIt, ConnectFailed, Stalled, ChecksumMismatch) as error:
                 return await self._try_otherwise(target, error)
 
     async def _try_otherwise(self, target: Target, error: Osp2pError) -> TransferDone:
         """Go on where no holder gives the content that the trackers named.
 
-        The name may stand for another content by now; else those who speak only the base protocol may have it.
+        The name may stand for another content by now; else those who speak only the base protocol may have it. To them
+        nothing applies that the trackers say of it but the MD5: it may have been said by those who did not give it.
         """
-        before, self._facts = self._facts, await self._around.facts()
+        before, now = self._facts, await self._around.facts()
+        self._facts = now if now.holders else before
         speakers = holders_of_content(self._facts)
         b3, size = self._facts.b3, self._facts.size
         if b3 is not None and size is not None and b3 != before.b3 and speakers:
             return await self._fetch_chunks(target, Content(self._name, size, b3), speakers)
         if self._facts.md5 is None or len(speakers) == len(self._facts.holders):
             raise error
-        return await self._fetch_base(target)
+        self._facts = replace(self._facts, b3=None, size=None)
+        try:
+            return await self._fetch_base(target)
+        except (NobodyHasIt, ConnectFailed):
+            raise error from None
 
     async def _wait_for_proof(self) -> TrackerFacts:
         """Give holders that have just begun to share a moment to tell the digests of the file.
@@ -181,8 +194,9 @@ class Transfer:
         self._fetches.append(fetch)
         copy = await fetch.run()
         proof = "md5" if copy.verified else None
-        if self._facts.b3 is not None:
-            if not await verify_file(Path(copy.part.path), self._facts.b3):
+        b3 = self._b3 or (None if copy.verified else self._facts.b3)
+        if b3 is not None:
+            if not await verify_file(Path(copy.part.path), b3):
                 raise ChecksumMismatch("what arrived has another content id than the one that was asked for")
             proof = "b3"
         path = await copy.part.commit(force=self._options.force, sync=self._options.sync)
