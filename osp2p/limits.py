@@ -245,6 +245,10 @@ class Limits:
     digest_recheck: float = 0.1 * SECONDS
     """How often it asks meanwhile."""
 
+    register_patience: float = 1 * SECONDS
+    """How long a file that has arrived and is to be shared waits for a tracker to list it, before it is said to be
+    here."""
+
     swarm_from: int = 4 * MIB
     """Bytes from which on a file is offered to others while it is still being fetched."""
 

@@ -97,6 +97,7 @@ class Node:
         self._report = report
         self._starting = trio.Lock()
         self._listeners: list[Listener] = []
+        self._trackers_answer = True
         self._alias = alias
         self._sharing = Sharing(cache, limits, report, without)
         self._server = UploadServer(self._sharing, limits, report)
@@ -114,23 +115,32 @@ class Node:
         """
         async with self._starting:
             if not self._listeners:
+                # What waits comes first: whoever is cancelled there has begun nothing, and a later call begins it all.
+                trackers = [(await self._resolve(host), port) for host, port in self.tracker_addresses]
                 self._listeners = await self._listen()
                 self._report(Listening(self._listeners[0].address))
                 for listener in self._listeners:
                     self._nursery.start_soon(serve_connections, listener, self._serve_one, self._limits)
-                for host, port in self.tracker_addresses:
-                    await self._announce(host, port)
+                for hosts, port in trackers:
+                    self._announce(hosts, port)
             await self._sharing.wait_for_a_tracker()
             return self._listeners[0].address
 
-    async def _announce(self, host: str, port: int) -> None:
+    async def _resolve(self, host: str) -> list[str]:
+        """A tracker's numeric addresses; its name, where nobody knows any in time."""
+        found: list[str] = []
+        with trio.move_on_after(self._limits.connect_timeout):
+            found = await self._network.resolve(host)
+        return found or [host]
+
+    def _announce(self, hosts: Sequence[str], port: int) -> None:
         """Tell a tracker of this node: over IPv4, and over IPv6 too where its name has both.
 
         Base clients see only those who registered over IPv4, and a peer without IPv4 sees only the others. What is
         said of the second family would say everything twice, so nobody hears it.
         """
         own_port = self._listeners[0].address.port
-        for number, numeric in enumerate(await self._network.resolve(host) or [host]):
+        for number, numeric in enumerate(hosts):
             report = ignore if number else self._report
             announcer = Announcer(self._network, numeric, port, self._alias, own_port, self._limits, report)
             self._sharing.tell(announcer, essential=number == 0)
@@ -141,10 +151,14 @@ class Node:
 
     async def _listen(self) -> list[Listener]:
         """Open the port that was asked for, or the first free one; the same for IPv6, where there is IPv6."""
-        listeners = [await self._listen_ipv4()]
-        with contextlib.suppress(ListenFailed):
-            listeners.append(await self._network.listen(listeners[0].address.port, "::"))
-        return listeners
+        first = await self._listen_ipv4()
+        try:
+            return [first, await self._network.listen(first.address.port, "::")]
+        except ListenFailed:
+            return [first]
+        except BaseException:
+            first.close()
+            raise
 
     async def _listen_ipv4(self) -> Listener:
         if self._port is not None:
@@ -411,11 +425,22 @@ class Node:
                 events.send_nowait(done)
 
     async def _seed(self, name: bytes, path: Path) -> None:
-        """Share a file that has arrived; that it has does not depend on it."""
+        """Share a file that has arrived; that it has does not depend on it, nor on trackers that are gone by now."""
+        registered = trio.Event()
+        self._nursery.start_soon(self._share_arrived, name, path, registered)
+        if self._trackers_answer:
+            with trio.move_on_after(self._limits.register_patience) as scope:
+                await registered.wait()
+            self._trackers_answer = not scope.cancelled_caught
+
+    async def _share_arrived(self, name: bytes, path: Path, registered: trio.Event) -> None:
         try:
             await self.share_file(name, path)
         except Osp2pError as error:
             self._report(Remark(name, f"it arrived, and cannot be shared: {error}"))
+        else:
+            self._trackers_answer = True
+        registered.set()
 
     def _transfer(self, wanted: Wanted, facts: TrackerFacts, options: GetOptions, report: Report) -> Transfer:
         # A running download goes on without its tracker.
