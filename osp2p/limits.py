@@ -174,6 +174,9 @@ class Limits:
     max_listed_files: int = 1_000_000
     """Most files of a whole LIST, of however many pages."""
 
+    max_listed_bytes: int = 256 * MIB
+    """Most bytes of a whole LIST, counted as the memory that it takes, of however many pages."""
+
     quit_timeout: float = 1 * SECONDS
     """For a tracker's answer to QUIT; then the connection is closed anyway."""
 

@@ -33,7 +33,7 @@ from osp2p.wire.reply import Reply
 from osp2p.wire.request import write_request
 
 Value = TypeVar("Value")
-Entry = TypeVar("Entry")
+Entry = TypeVar("Entry", FileEntry, PeerEntry)
 Entry_co = TypeVar("Entry_co", covariant=True)
 
 #: Where a tracker listens unless it is told otherwise. Source: the 2007 programs.
@@ -44,6 +44,9 @@ _WINDOW = 500
 
 #: How many lines a tracker may say without being asked, one after the other: some old ones answer a blank line.
 _UNASKED_LINES = 100
+
+#: The attributes that mean something. A line has room for a thousand others, which take thirty times its bytes.
+_KEPT_ATTRIBUTES = frozenset([b"v", b"size", b"b3", b"part", b"name"])
 
 #: What a line of a kept reply takes beside its bytes.
 _LINE_WEIGHT = 64
@@ -231,12 +234,14 @@ class TrackerClient:
         """
         found: dict[tuple[bytes, bytes | None], FileEntry] = {}
         after = b""
+        weight = 0
         with deadline(trio.current_time() + self._limits.listing_timeout, f"tracker {self.label}"):
             while True:
                 attributes = {key: value for key, value in ((b"prefix", prefix), (b"after", after)) if value}
                 line = write_request(b"LIST", attributes=attributes) if self.hello else b"LIST\n"
                 reply = self._expect(await self.request(line), "LIST")
                 before = len(found)
+                weight += _weight(reply)
                 for entry in self._parse_lines(reply.data, parse_file_line):
                     found.setdefault((entry.name, entry.attributes.get(b"b3")), entry)
                     after = max(after, entry.name)
@@ -244,6 +249,8 @@ class TrackerClient:
                     break
                 if len(found) > self._limits.max_listed_files:
                     raise TrackerError(f"tracker {self.label} lists more than {self._limits.max_listed_files} files")
+                if weight > self._limits.max_listed_bytes:
+                    raise TrackerError(f"tracker {self.label} lists more files than can be kept here")
         return [entry for entry in found.values() if entry.name.startswith(prefix)]
 
     async def list_peers(self) -> list[PeerEntry]:
@@ -337,8 +344,12 @@ class TrackerClient:
         """The lines that can be read. One that cannot be says nothing about the others."""
         for line in lines:
             entry = _parse_or_none(lambda text: parse(text, hello=self.hello), line)
-            if entry is not None:
-                yield entry
+            if entry is None:
+                continue
+            if not entry.attributes.keys() <= _KEPT_ATTRIBUTES:
+                known = {key: value for key, value in entry.attributes.items() if key in _KEPT_ATTRIBUTES}
+                entry = replace(entry, attributes=known)
+            yield entry
 
     async def quit(self) -> None:
         """Say QUIT, so that the tracker forgets us at once; failure does not matter any more."""
