@@ -170,7 +170,6 @@ class Announcer:
             self._report(TrackerSaid(self.label, remark))
         self._known = {}
         self._refused = {}
-        self._beyond = {}
         self._refuses_repeats = False
         for name in self._wanted:
             self._mark(name)

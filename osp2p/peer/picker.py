@@ -113,8 +113,8 @@ class Race:
         return runner
 
     def received(self, runner: Runner, count: int, now: float) -> None:
-        """Note `count` further bytes of a holder. The first ones make those who wait for nothing superfluous."""
-        if runner.received == 0 and runner in self._running and not self._live(now):
+        """Note `count` further bytes of a holder. Where nobody gave any just now, those who wait are not needed now."""
+        if runner in self._running and not self._live(now):
             for silent in [other for other in self._running if other is not runner and _may_go(other)]:
                 self._drop(silent, 0)
         runner.received += count

@@ -39,6 +39,7 @@ class ScriptedTracker:
     Attributes:
         lines: each line with the time at which it came, connection by connection.
         most_unanswered: how many lines were here at a time before the first of them was answered.
+        answered: how many answers the client's side has taken.
         ends: set it, and every connection ends, with these last words.
     """
 
@@ -48,6 +49,7 @@ class ScriptedTracker:
     lines: list[list[tuple[float, bytes]]] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
     most_unanswered: int = 0
+    answered: int = 0
 
     @property
     def heard(self) -> list[bytes]:
@@ -86,6 +88,7 @@ class ScriptedTracker:
                             nursery.cancel_scope.cancel()
                             break
                         await connection.send(reply)
+                        self.answered += 1
         except* NetworkError:
             pass  # the client has left
         finally:

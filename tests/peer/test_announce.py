@@ -205,6 +205,19 @@ async def test_a_refused_name_comes_back_with_another_content(autojump_clock: Mo
         assert not books.holders(b"a"), "what was registered is withdrawn when the change is refused"
 
 
+async def test_another_connection_is_asked_again_for_what_the_last_one_refused(autojump_clock: MockClock) -> None:
+    network = here()
+    async with open_old(network) as (books, heard), sharing(network) as sharer:
+        books.checksums[b"a"] = write_md5(TWO)
+        sharer.offer(b"a", md5=ONE)
+        await sharer.settle()
+        books.checksums.clear()
+        heard.connections[0].close()
+        await trio.sleep(10)
+        assert books.holders(b"a")
+        assert sharer.registered == (1, 1)
+
+
 async def test_a_name_refused_by_our_tracker_is_withdrawn_once(autojump_clock: MockClock) -> None:
     network = here()
     async with (
@@ -240,11 +253,13 @@ async def test_room_that_becomes_free_is_used(autojump_clock: MockClock) -> None
         sharer.offer(*(b"f%d" % number for number in range(1003)))
         await sharer.settle()
         said = len(heard.heard)
-        sharer.announcer.withdraw([b"f0", b"f1002"])
+        sharer.announcer.withdraw([b"f1000"])
+        await sharer.settle()
+        sharer.announcer.withdraw([b"f0"])
         await sharer.settle()
         assert sharer.registered == (1000, 1001)
-        assert books.holders(b"f1000")
-        assert heard.heard[said:] == [b"DONTHAVE f0", b"HAVE f1000"]
+        assert books.holders(b"f1001")
+        assert heard.heard[said:] == [b"DONTHAVE f0", b"HAVE f1001"]
 
 
 async def test_beyond_its_limit_an_old_tracker_still_learns_checksums(autojump_clock: MockClock) -> None:

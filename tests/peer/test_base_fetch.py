@@ -6,7 +6,6 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -16,22 +15,14 @@ from trio.testing import MockClock
 from osp2p.content.store import Target, open_target
 from osp2p.errors import (
     ChecksumMismatch,
-    ConnectFailed,
-    ConnectionLost,
-    DiskFull,
     LocalProtocolError,
     NobodyHasIt,
-    Osp2pError,
-    SourceRefused,
     Stalled,
-    TimedOut,
-    TooLarge,
     TrackerUnreachable,
 )
 from osp2p.limits import KIB, MIB, Limits
-from osp2p.net import MemoryNetwork
 from osp2p.net.memory import MemoryConnection
-from osp2p.peer.base_fetch import BaseFetch, Copy
+from osp2p.peer.base_fetch import Copy
 from osp2p.peer.events import SourceFailed, TransferProgress
 from osp2p.peer.tracker_client import TrackerFacts
 from tests.peer.holders import (
@@ -214,20 +205,47 @@ async def test_no_connection_waits_beside_one_that_gives(
 ) -> None:
     for _ in range(8):
         await world.add(late(0.45, trickles(CONTENT * 20, MIB // 10, 0.05)))
-
-    async def count_connections() -> list[int]:
-        await trio.sleep(0.9)
-        return [holder.open for holder in world.holders]
-
-    counts: list[list[int]] = []
+    counts: list[int] = []
 
     async def look() -> None:
-        counts.append(await count_connections())
+        for time in (0.43, 0.47):
+            await trio.sleep_until(time)
+            counts.append(sum(holder.open for holder in world.holders))
 
     world.nursery.start_soon(look)
-    await world.fetch(target, md5_of(CONTENT * 20)).run()
-    assert sum(bool(holder.requests) for holder in world.holders) > 1
-    assert sum(counts[0]) == 1
+    await world.fetch(target, md5_of(CONTENT * 20), limits=replace(LIMITS, connect_stagger=0.2)).run()
+    assert counts == [3, 1]
+
+
+async def test_those_who_make_way_are_not_connected_any_longer(
+    autojump_clock: MockClock, world: World, target: Target
+) -> None:
+    for _ in range(40):
+        await world.add(silent)
+    counts: list[int] = []
+
+    async def look() -> None:
+        for time in range(1, 9):
+            await trio.sleep_until(time + 0.5)
+            counts.append(sum(holder.open for holder in world.holders))
+
+    world.nursery.start_soon(look)
+    with pytest.raises(Stalled):
+        await world.fetch(target, limits=replace(LIMITS, max_connecting=4)).run()
+    assert counts == [4] * 8
+    assert all(holder.requests for holder in world.holders)
+
+
+async def test_much_of_a_file_is_suspicious_only_if_nobody_knows_its_size(
+    autojump_clock: MockClock, world: World, target: Target
+) -> None:
+    for _ in range(2):
+        await world.add(trickles(CONTENT * 10, MIB // 2, 0.1))
+    limits = replace(LIMITS, unproved_before_hedge=MIB)
+    for size, asked in ((len(CONTENT) * 10, 1), (None, 2)):
+        before = sum(len(holder.requests) for holder in world.holders)
+        await world.fetch(target, md5_of(CONTENT * 10), size=size, limits=limits).run()
+        assert sum(len(holder.requests) for holder in world.holders) - before == asked
 
 
 async def test_one_slow_holder_does_not_slow_the_file(autojump_clock: MockClock, world: World, target: Target) -> None:
@@ -440,64 +458,3 @@ async def test_progress_is_told_now_and_then(autojump_clock: MockClock, world: W
     assert [event.done for event in told] == sorted({event.done for event in told})
     assert {event.size for event in told} == {len(CONTENT)}
     assert told[-1].sources == 1
-
-
-# --- the error that stands for all ---
-
-#: Who can fail in which way, and the errors by falling weight.
-FAILURES: list[tuple[Osp2pError, type[Osp2pError]]] = [
-    (DiskFull("x"), DiskFull),
-    (Stalled("x"), Stalled),
-    (TimedOut("x"), Stalled),
-    (ConnectionLost("x"), Stalled),
-    (ChecksumMismatch("x"), ChecksumMismatch),
-    (TooLarge("x"), TooLarge),
-    (SourceRefused("x"), NobodyHasIt),
-    (ConnectFailed("x"), ConnectFailed),
-]
-
-
-@pytest.mark.parametrize("heavier", range(len(FAILURES)))
-def test_one_error_stands_for_every_combination(heavier: int) -> None:
-    fetch = BaseFetch(
-        NAME,
-        TrackerFacts(()),
-        network=MemoryNetwork(),
-        limits=LIMITS,
-        rng=random.Random(1),
-        new_part=lambda: pytest.fail("no part is needed"),
-        refresh=lambda: pytest.fail("nobody asks"),
-        report=lambda event: None,
-    )
-    assert type(fetch._verdict()) is NobodyHasIt
-    for lighter in range(heavier, len(FAILURES)):
-        for failures in permutations([FAILURES[heavier][0], FAILURES[lighter][0], FAILURES[-1][0]]):
-            fetch._failures = list(failures)
-            assert type(fetch._verdict()) is FAILURES[heavier][1]
-
-
-@pytest.mark.parametrize(
-    ("scripts", "expected"),
-    [
-        ([], NobodyHasIt),
-        ([None, None], ConnectFailed),
-        ([refuses, None], NobodyHasIt),
-        ([gives(b"wrong"), gives(CONTENT[:5])], ChecksumMismatch),
-        ([gives(b"wrong"), None, refuses], ChecksumMismatch),
-        ([gives(b"wrong"), silent], Stalled),
-        ([resets(b"wrong"), refuses, None], Stalled),
-    ],
-)
-async def test_one_error_stands_for_all(
-    autojump_clock: MockClock,
-    world: World,
-    target: Target,
-    scripts: list[Script | None],
-    expected: type[Osp2pError],
-) -> None:
-    for script in scripts:
-        await world.add(script)
-    with pytest.raises(expected) as caught:
-        await world.fetch(target).run()
-    assert type(caught.value) is expected
-    assert world.left_behind() == []

@@ -20,7 +20,7 @@ from osp2p.errors import (
     TooLarge,
 )
 from osp2p.limits import MIB, Limits
-from osp2p.net import MemoryNetwork
+from osp2p.net import Connection, MemoryNetwork
 from osp2p.net.memory import MemoryConnection
 from osp2p.peer.base_fetch import Copy
 from osp2p.wire.address import Address
@@ -57,10 +57,13 @@ def content_of(copy: Copy) -> bytes:
 # --- limits ---
 
 
-async def test_who_gives_no_byte_is_given_up(autojump_clock: MockClock, world: World, target: Target) -> None:
+@pytest.mark.parametrize("md5", [None, md5_of(CONTENT)])
+async def test_who_gives_no_byte_is_given_up(
+    autojump_clock: MockClock, world: World, target: Target, md5: bytes | None
+) -> None:
     await world.add(silent)
     with pytest.raises(Stalled, match="10 s after 0 bytes"):
-        await world.fetch(target).run()
+        await world.fetch(target, md5).run()
     assert trio.current_time() == pytest.approx(LIMITS.first_byte_timeout + LIMITS.retry_pause, abs=0.3)
 
 
@@ -80,6 +83,21 @@ async def test_a_dripper_is_given_up(
     with pytest.raises(Stalled, match="slower than 128 bytes/s"):
         await world.fetch(target, md5).run()
     assert LIMITS.rate_window <= trio.current_time() <= LIMITS.rate_window + 5
+
+
+async def test_who_begins_well_and_drips_then_is_given_up(
+    autojump_clock: MockClock, world: World, target: Target
+) -> None:
+    async def and_drips(connection: Connection) -> None:
+        for start in range(0, 100_000, 1000):
+            await connection.send(CONTENT[start : start + 1000])
+            await trio.sleep(0.31)
+        await trickles(CONTENT, 1, 4.0)(connection)
+
+    await world.add(and_drips)
+    with pytest.raises(Stalled, match="slower than 128 bytes/s"):
+        await world.fetch(target).run()
+    assert trio.current_time() <= 3 * LIMITS.rate_window + 5
 
 
 async def test_a_slow_holder_above_the_least_rate_is_not_given_up(

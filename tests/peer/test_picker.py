@@ -105,6 +105,80 @@ def test_a_dropped_one_is_not_dropped_again_for_another_that_gives() -> None:
     assert set(made.take_dropped()) == {one, two}
 
 
+def test_one_that_gives_again_after_a_silence_drops_those_who_were_asked_meanwhile() -> None:
+    made = race(5)
+    (slow,) = started(made, 0.0)
+    made.received(slow, 10, 0.5)
+    (other,) = started(made, 1.6)
+    made.received(slow, 10, 1.7)
+    assert made.take_dropped() == [other]
+    assert made.running == [slow]
+
+
+def test_a_second_giver_drops_nobody() -> None:
+    made = race(5)
+    (slow,) = started(made, 0.0)
+    made.received(slow, 10, 0.9)
+    (silent,) = started(made, 1.0)
+    made.received(slow, 10, 1.8)
+    (giving,) = started(made, 2.0)
+    made.received(giving, 10, 2.1)
+    assert made.running == [slow, silent, giving]
+
+
+def test_a_silent_one_beside_slow_ones_makes_way_and_counts_until_then() -> None:
+    made = race(5, replace(LIMITS, max_sources_per_file=2))
+    (slow,) = started(made, 0.0)
+    made.received(slow, 10, 0.9)
+    (silent,) = started(made, 1.0)
+    made.received(slow, 10, 1.8)
+    assert not started(made, 1.9)
+    made.received(slow, 10, 2.0)
+    (next_one,) = started(made, 2.0)
+    assert made.take_dropped() == [silent]
+    assert made.running == [slow, next_one]
+
+
+def test_beside_enough_givers_nobody_is_asked_in_a_silent_ones_place() -> None:
+    made = race(9, replace(LIMITS, max_sources_per_file=2))
+    (one,) = started(made, 0.0)
+    made.received(one, 10, 0.9)
+    (two,) = started(made, 1.0)
+    made.received(two, 10, 1.1)
+    made.received(one, 10, 2.0)
+    (silent,) = started(made, 2.2)
+    made.received(one, 10, 2.9)
+    made.received(two, 10, 2.9)
+    for tick in range(30, 60):
+        made.received(one, 10, tick * 0.1)
+        made.received(two, 10, tick * 0.1)
+        assert not started(made, tick * 0.1)
+    assert made.running == [one, two, silent]
+
+
+def test_a_holder_has_its_time_before_another_is_asked_beside_it() -> None:
+    made = race(5)
+    (giving,) = started(made, 0.0)
+    (refusing,) = started(made, 0.2)
+    made.received(giving, 10, 0.5)
+    made.ended(refusing)
+    assert not started(made, 0.9)
+    made.received(giving, 10, 0.95)
+    assert started(made, 1.0)
+
+
+def test_a_rate_is_that_of_the_last_moments() -> None:
+    made = race(2)
+    (runner,) = started(made, 0.0)
+    for tick in range(1, 100):
+        made.received(runner, 10 * MIB, tick * 0.1)
+    assert runner.rate(9.9) == pytest.approx(100 * MIB, rel=0.3)
+    for tick in range(100, 200):
+        made.received(runner, 10, tick * 0.1)
+    assert runner.rate(19.9) == pytest.approx(100, rel=0.3)
+    assert len(started(made, 19.9)) == 1
+
+
 def test_ended_after_having_been_dropped_changes_nothing() -> None:
     made = race(2, replace(LIMITS, connect_stagger=0.0))
     silent, giving = started(made, 0.0)

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from osp2p.errors import LocalProtocolError, NobodyHasIt, TrackerError, TrackerRefused, TrackerUnreachable
+from osp2p.errors import (
+    ConnectionLost,
+    LocalProtocolError,
+    NobodyHasIt,
+    TrackerError,
+    TrackerRefused,
+    TrackerUnreachable,
+)
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork, TcpNetwork
 from osp2p.net.memory import MemoryConnection
@@ -168,6 +175,9 @@ async def test_answers_that_no_tracker_gives_are_not_asked_for_again(autojump_cl
             with pytest.raises(TrackerUnreachable, match="longer than"):
                 await trackers.list_files()
             assert len(tracker.connections) == count
+            with pytest.raises(ConnectionLost):
+                for _ in range(2):
+                    await tracker.connections[-1].send(b"x")
 
 
 async def test_a_cancelled_question_takes_nothing_from_the_next(autojump_clock: MockClock) -> None:
@@ -271,6 +281,7 @@ def facts(*ports: int, md5: bytes | None = None, b3: bytes | None = None, size: 
         # what one lacks comes from another that certainly means the same
         ([facts(1, md5=ONE), facts(2, md5=ONE, b3=X, size=7)], facts(1, 2, md5=ONE, b3=X, size=7)),
         ([facts(1, md5=ONE), facts(2, b3=Y), facts(3, md5=ONE, b3=X)], facts(1, 3, md5=ONE, b3=X)),
+        ([facts(1, b3=X), facts(2, b3=X, md5=ONE)], facts(1, 2, md5=ONE, b3=X)),
         # and not from one that may mean another
         ([facts(1, b3=X), facts(2, md5=ONE, size=7)], facts(1, 2, b3=X)),
         ([facts(1, md5=ONE, b3=X), facts(2, md5=ONE, b3=Y, size=7)], facts(1, md5=ONE, b3=X)),
