@@ -100,6 +100,49 @@ async def test_one_that_serves_one_at_a_time_serves_several_of_us_in_turn(tmp_pa
     assert arrived == [CONTENT] * 5
 
 
+async def test_one_that_still_fetches_its_own_files_is_left_for_another(target: Target) -> None:
+    async with (
+        open_old_tracker() as tracker,
+        open_old_peer({b"b": b"bb"}, Habits(sends="nothing"), tracker=(tracker.host, tracker.port)),
+        open_old_peer({NAME: CONTENT}, tracker=(tracker.host, tracker.port), alias=b"busy", wants=[b"b"]) as busy,
+        open_old_peer({NAME: CONTENT}, tracker=(tracker.host, tracker.port), alias=b"free") as free,
+    ):
+        with trio.fail_after(5):
+            assert content_of(await fetch(target, entry(busy), entry(free)).run()) == CONTENT
+        assert not busy.ready.is_set()
+
+
+async def test_one_that_is_killed_in_mid_transfer_leaves_the_file_to_another(target: Target) -> None:
+    limits = replace(LIMITS, hedge_after=60.0, connect_stagger=60.0)
+    dying = trio.CancelScope()
+    asked = trio.Event()
+    peers: list[OldPeer] = []
+
+    async def live_and_die() -> None:
+        with dying:
+            async with open_old_peer({NAME: CONTENT}, Habits(rate=100_000)) as peer:
+                peers.append(peer)
+                asked.set()
+                await trio.sleep_forever()
+
+    async with open_old_peer({NAME: CONTENT}) as other, trio.open_nursery() as nursery:
+        nursery.start_soon(live_and_die)
+        await asked.wait()
+        race = fetch(target, entry(peers[0]), limits=limits)
+        race._race.add([entry(other)])
+
+        async def kill() -> None:
+            while not race.fetched:
+                await trio.lowlevel.checkpoint()
+            dying.cancel()
+
+        nursery.start_soon(kill)
+        with trio.fail_after(5):
+            assert content_of(await race.run()) == CONTENT
+    assert 0 < race.sources[entry(peers[0]).address].fetched < len(CONTENT)
+    assert race.sources[entry(other).address].fetched == len(CONTENT)
+
+
 async def test_none_of_several_is_asked_beside_one_that_is_fast(target: Target) -> None:
     content = random.Random(2).randbytes(30 * MIB)
     limits = replace(LIMITS, connect_stagger=2.0, hedge_after=2.0)

@@ -19,13 +19,15 @@ from osp2p.content.chunks import ChunkMap, chunk_count
 from osp2p.errors import ConnectionLost, NetworkError, SourceChanged, StoreError, UnsafeName
 from osp2p.limits import MIB, Limits
 from osp2p.net import Connection, MemoryNetwork, Network, TcpNetwork, serve_connections
+from osp2p.peer.announce import Announcement, Announcer
 from osp2p.peer.events import Event, Uploaded
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.wire.address import Address
 from osp2p.wire.word import quote
 from tests.standins.odd import send_odd_request
-from tests.standins.old_client import Listed, fetch_from
+from tests.standins.old_client import Listed, fetch, fetch_from, open_old_connection
+from tests.standins.old_tracker import open_old_tracker
 
 LIMITS = Limits()
 CONTENT = random.Random(6).randbytes(200_000)
@@ -150,18 +152,35 @@ async def test_old_downloaders_are_served(files: Files) -> None:
             assert await send_odd_request("127.0.0.1", made.port) == b""
 
 
+async def test_an_old_downloader_finds_us_at_an_old_tracker(files: Files) -> None:
+    files.add(b"caf\xe9 3.jpg", CONTENT)
+    async with (
+        open_old_tracker() as tracker,
+        serving(files, TcpNetwork()) as made,
+        open_old_connection(tracker.host, tracker.port) as downloader,
+        trio.open_nursery() as nursery,
+    ):
+        announcer = Announcer(TcpNetwork(), tracker.host, tracker.port, b"J\xfcrgen 1", made.port, LIMITS, made.report)
+        announcer.offer([(b"caf\xe9 3.jpg", Announcement(len(CONTENT)))])
+        nursery.start_soon(announcer.run)
+        with trio.fail_after(5):
+            await announcer.wait_settled()
+            assert await fetch(downloader, b"caf%E9%203.jpg") == CONTENT
+        nursery.cancel_scope.cancel()
+
+
 async def test_many_at_a_time(files: Files) -> None:
     files.add(b"cat.jpg", CONTENT)
     arrived: list[bytes] = []
     async with serving(files, TcpNetwork()) as made:
 
-        async def fetch() -> None:
+        async def fetch_one() -> None:
             arrived.append(await made.ask(b"GET cat.jpg OSP2P\n"))
 
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 for _ in range(40):
-                    nursery.start_soon(fetch)
+                    nursery.start_soon(fetch_one)
     assert arrived == [CONTENT] * 40
 
 
