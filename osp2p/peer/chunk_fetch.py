@@ -183,9 +183,12 @@ class ChunkFetch:
         tried = f"{count} holder{'s' if count != 1 else ''} tried"
         last = f"; the last word: {self._last_error}" if self._last_error is not None else ""
         errors = self._intake.errors
+        lies = sum(isinstance(error, ChecksumMismatch) for error in errors)
+        if errors and lies == len(errors):
+            return ChecksumMismatch(tried + last)
         if self._running or self._intake.done > self._intake.resumed:
             return Stalled(f"{tried}, none gives more{last}")
-        if any(isinstance(error, ChecksumMismatch) for error in errors):
+        if lies:
             return ChecksumMismatch(tried + last)
         if errors and all(isinstance(error, ConnectFailed) for error in errors):
             return ConnectFailed(tried + last)

@@ -271,7 +271,9 @@ class ChunkPicker:
             return None
         free = self._missing & ~self._asked & ~self._in_hand & holder.has
         if holder.whole and self._held & free:
-            free = free & ~self._held or (0 if self._others_deliver(free, now) else free)
+            if not free & ~self._held and self._others_deliver(free, now):
+                return None
+            free = free & ~self._held or free
         budget = self._budget(holder)
         its_choice = holder.whole and (budget == 1 or self._held > 0)
         free = self._uncommitted(holder, free, its_choice, now)
