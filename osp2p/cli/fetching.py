@@ -30,7 +30,8 @@ from osp2p.content.name import is_hidden
 from osp2p.errors import NobodyHasIt
 from osp2p.limits import Limits
 from osp2p.peer.events import Event, Remark, TransferDone, TransferFailed, TransferProgress
-from osp2p.peer.node import Node, Wanted
+from osp2p.peer.many_fetch import Wanted
+from osp2p.peer.node import Node
 from osp2p.peer.transfer import GetOptions
 from osp2p.wire.address import Address
 from osp2p.wire.link import Link

@@ -8,7 +8,6 @@ import os
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -16,19 +15,17 @@ from platformdirs import user_cache_path
 
 from osp2p.content.cache import HashCache
 from osp2p.content.name import is_glob, matches_glob
-from osp2p.content.publish import sync_filesystem
 from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Connection, Listener, Network, TcpNetwork, serve_connections
-from osp2p.net.errors import disk_errors
 from osp2p.net.groups import one_error
 from osp2p.net.throttle import ThrottledNetwork
 from osp2p.peer.announce import Announcer
-from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone, TransferFailed
+from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone
+from osp2p.peer.many_fetch import ManyFetch, Wanted
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.peer.sharing import Sharing
-from osp2p.peer.small_fetch import SmallFetch, SmallFile, small_file, whole_holders
 from osp2p.peer.tracker_client import TrackerFacts, parse_tracker
 from osp2p.peer.trackers import Trackers
 from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
@@ -41,30 +38,12 @@ FIRST_PORT = 11112
 #: How many ports it tries.
 PORTS_TRIED = 500
 
-#: How many names the trackers are asked about in one go.
-_FACTS_PAGE = 500
-
 _AS_USUAL = GetOptions()
 _DEFAULT = Limits()
 
 
 def ignore(event: Event) -> None:
     """The report of a user who does not look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file to fetch.
-
-    Attributes:
-        name: as the tracker lists it, raw bytes.
-        target: the final path; its directories are made.
-        b3: the content id, 32 bytes, where the user knows it from a link; None: what the trackers say.
-    """
-
-    name: bytes
-    target: Path
-    b3: bytes | None = None
 
 
 class Node:
@@ -303,126 +282,22 @@ class Node:
         send, receive = trio.open_memory_channel[Event](float("inf"))
         with one_error():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._get_all, wanted, options, send)
+                nursery.start_soon(self._many(options, send).run, wanted)
                 with receive:
                     yield receive
                 nursery.cancel_scope.cancel()
 
-    async def _get_all(
-        self, wanted: Sequence[Wanted], options: GetOptions, events: trio.MemorySendChannel[Event]
-    ) -> None:
-        """Ask the trackers page by page, and let a few workers fetch what they name.
-
-        Many files wait for the disk together, at the end: once for each file system, not once for each file.
-
-        Raises:
-            TrackerError: no tracker answered at the beginning. One that goes later ends only what it was not asked yet.
-            StoreError: the disk did not take what has arrived.
-        """
-        together = options.sync and len(wanted) > 1
-        places: dict[int, Path] = {}
-        jobs_in, jobs_out = trio.open_memory_channel[tuple[Wanted, TrackerFacts]](0)
-        with events:
-            async with trio.open_nursery() as workers:
-                each = replace(options, sync=options.sync and not together)
-                for _ in range(min(self._limits.max_parallel_files, len(wanted))):
-                    workers.start_soon(self._work, jobs_out.clone(), each, events, places)
-                jobs_out.close()
-                async with jobs_in:
-                    await self._hand_out(wanted, each, jobs_in, events, places)
-            if together:
-                for place in places.values():
-                    with disk_errors(f"cannot write {place}"):
-                        await sync_filesystem(place)
-
-    async def _hand_out(
-        self,
-        wanted: Sequence[Wanted],
-        options: GetOptions,
-        jobs: trio.MemorySendChannel[tuple[Wanted, TrackerFacts]],
-        events: trio.MemorySendChannel[Event],
-        places: dict[int, Path],
-    ) -> None:
-        """Ask page by page what there is; give small files of one holder to one lane, and the others to the workers."""
-        lanes: dict[Address, trio.MemorySendChannel[Sequence[SmallFile]]] = {}
-
-        async def leave(file: SmallFile) -> None:
-            await jobs.send((Wanted(file.name, file.target, file.named), file.facts))
-
-        async def arrived(name: bytes, path: Path) -> None:
-            await self._note_arrival(name, path, options, places)
-
-        async with trio.open_nursery() as nursery:
-            for number, page in enumerate(_pages(wanted)):
-                try:
-                    facts = await self._facts(page)
-                except TrackerError as error:
-                    if number == 0:
-                        raise
-                    for one in page:
-                        events.send_nowait(TransferFailed(one.name, error))
-                    continue
-                small, others = self._sort_out(page, facts)
-                for holder, files in small:
-                    if holder.address not in lanes:
-                        lanes[holder.address], receive = trio.open_memory_channel[Sequence[SmallFile]](float("inf"))
-                        lane = SmallFetch(
-                            holder,
-                            options,
-                            network=self._throttled,
-                            limits=self._limits,
-                            leave=leave,
-                            arrived=arrived,
-                            report=events.send_nowait,
-                        )
-                        nursery.start_soon(lane.run, receive)
-                    lanes[holder.address].send_nowait(files)
-                for job in others:
-                    await jobs.send(job)
-            for channel in lanes.values():
-                channel.close()
-
-    def _sort_out(
-        self, page: Sequence[Wanted], facts: Sequence[TrackerFacts]
-    ) -> tuple[list[tuple[PeerEntry, list[SmallFile]]], list[tuple[Wanted, TrackerFacts]]]:
-        """Of files that were asked for: the small ones, each with one of its holders, and the others."""
-        small: dict[Address, tuple[PeerEntry, list[SmallFile]]] = {}
-        others: list[tuple[Wanted, TrackerFacts]] = []
-        for one, fact in zip(page, facts, strict=True):
-            file = small_file(one.name, one.target, fact, named=one.b3)
-            holders = whole_holders(fact) if file is not None else []
-            if file is None or not holders:
-                others.append((one, fact))
-                continue
-            holder = self._rng.choice(holders)
-            small.setdefault(holder.address, (holder, []))[1].append(file)
-        return list(small.values()), others
-
-    async def _note_arrival(self, name: bytes, path: Path, options: GetOptions, places: dict[int, Path]) -> None:
-        """Do what is to be done with a file that is on the disk."""
-        with disk_errors(f"cannot read {path}"):
-            places.setdefault(os.stat(path).st_dev, path.parent)
-        if options.seed:
-            await self._seed(name, path)
-
-    async def _work(
-        self,
-        jobs: trio.MemoryReceiveChannel[tuple[Wanted, TrackerFacts]],
-        options: GetOptions,
-        events: trio.MemorySendChannel[Event],
-        places: dict[int, Path],
-    ) -> None:
-        """Fetch one file after the other; note a directory of each file system that they went to."""
-        async with jobs:
-            async for wanted, facts in jobs:
-                transfer = self._transfer(wanted, facts, options, events.send_nowait)
-                try:
-                    done = await transfer.run()
-                except Osp2pError as error:
-                    events.send_nowait(TransferFailed(wanted.name, error, transfer.fetched, transfer.sources))
-                    continue
-                await self._note_arrival(wanted.name, done.path, options, places)
-                events.send_nowait(done)
+    def _many(self, options: GetOptions, events: trio.MemorySendChannel[Event]) -> ManyFetch:
+        return ManyFetch(
+            options,
+            network=self._throttled,
+            limits=self._limits,
+            rng=self._rng,
+            facts=self._facts,
+            transfer=lambda wanted, facts, each: self._transfer(wanted, facts, each, events.send_nowait),
+            seed=self._seed,
+            events=events,
+        )
 
     async def _seed(self, name: bytes, path: Path) -> None:
         """Share a file that has arrived; that it has does not depend on it, nor on trackers that are gone by now."""
@@ -508,11 +383,6 @@ def _user() -> str:
         return "peer"
 
 
-def _pages(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
-    for start in range(0, len(wanted), _FACTS_PAGE):
-        yield wanted[start : start + _FACTS_PAGE]
-
-
 @asynccontextmanager
 async def open_node(
     *,
@@ -547,7 +417,7 @@ async def open_node(
         MalformedLine: a tracker's address cannot be read.
     """
     rng = rng or random.Random()
-    alias = alias or f"{_user()}{rng.randrange(10000)}".encode()
+    alias = alias or os.fsencode(f"{_user()}{rng.randrange(10000)}")
     addresses = [parse_tracker(text) for text in trackers]
     hash_cache = HashCache(cache or user_cache_path("osp2p") / "digests.sqlite")
     try:
