@@ -87,6 +87,9 @@ class _Holder:
         latency: seconds from a request to the beginning of its answer, as far as what is on its way has to cover it.
         heard: when bytes of an answer last came, or when it was first asked since then.
         cursor: behind the last run that it was asked for.
+        window_from: since when bytes are counted to measure the rate.
+        window_latency: how much of that time was its latency, because it owed nothing before.
+        window_bytes: how many came since then.
     """
 
     has: int = 0
@@ -100,6 +103,7 @@ class _Holder:
     heard: float = 0.0
     cursor: int = 0
     window_from: float = 0.0
+    window_latency: float = 0.0
     window_bytes: int = 0
 
 
@@ -242,9 +246,9 @@ class ChunkPicker:
         seconds = now - holder.window_from
         # A shorter time says more about who was scheduled when than about the holder; but for its first answer.
         if seconds >= self._limits.request_time / 4 or (seconds > 0 and not holder.rate):
-            rate = holder.window_bytes / seconds
+            rate = holder.window_bytes / max(seconds - holder.window_latency, seconds / 4)
             holder.rate = (holder.rate + rate) / 2 if holder.rate else rate
-            holder.window_from, holder.window_bytes = now, 0
+            holder.window_from, holder.window_latency, holder.window_bytes = now, 0.0, 0
 
     def answered(self, key: Hashable) -> None:
         """A holder has answered what it was asked for first. What that did not bring is free again."""
@@ -379,7 +383,7 @@ class ChunkPicker:
         count = 1 if assignment.any else assignment.last - assignment.first + 1
         if not holder.queue:
             holder.heard = holder.window_from = now
-            holder.window_bytes = 0
+            holder.window_latency, holder.window_bytes = holder.latency, 0
         holder.queue.append(_Request(bits, count, bool(assignment.any), now))
         holder.owed += count
         if not assignment.any:
@@ -397,7 +401,7 @@ class ChunkPicker:
             soon = holder.latency + (holder.owed + 1) * self._each / holder.rate
         else:
             soon = self._limits.end_game_after
-        bits, latest = 0, _MUCH_LATER * soon
+        bits, latest = 0, max(_MUCH_LATER * soon, self._limits.idle_recheck)
         for owed, due in self._owed_by_one(holder, now):
             if owed & wanted and due > latest:
                 bits, latest = owed & wanted, due
@@ -424,17 +428,19 @@ class ChunkPicker:
                     twice |= once & request.bits
                     once |= request.bits
                 ahead += 1 if request.is_any else (request.bits & self._missing).bit_count()
-                live.append((request.bits, self._due_in(other, ahead, request, now)))
+                live.append((request.bits, self._due_in(other, ahead, now)))
         for request in holder.queue:
             once |= request.bits
             twice |= request.bits
         return [(stalled & ~once, float("inf")), *((bits & ~twice, due) for bits, due in live)]
 
-    def _due_in(self, holder: _Holder, ahead: int, request: _Request, now: float) -> float:
-        """In how many seconds a holder will have delivered a request that ends `ahead` chunks from now."""
-        if not holder.rate:
-            return float("inf") if now - request.asked_at >= self._limits.end_game_after else 0.0
-        return holder.heard + ahead * self._each / holder.rate - now
+    def _due_in(self, holder: _Holder, ahead: int, now: float) -> float:
+        """In how many seconds a holder will have delivered a request that ends `ahead` chunks from now.
+
+        One that is late, or that has not delivered anything yet, is reckoned to need as long again.
+        """
+        expected = holder.heard + (ahead * self._each / holder.rate if holder.rate else 0.0)
+        return abs(expected - now)
 
 
 def _union(sets: Iterable[int]) -> int:

@@ -40,6 +40,8 @@ class HolderFetch:
         self._crowded = crowded
         self._ahead: deque[Assignment] = deque()
         self._busy_until = 0.0
+        self._claims_list = False
+        self._list_again_at = 0.0
         self._idle_since: float | None = None
         self._writing = trio.Event()
         self._writing.set()
@@ -56,20 +58,21 @@ class HolderFetch:
 
             As a group, if several came at a time.
         """
-        state, latency = await self._learn()
-        self.talked = True
-        self._picker.add_holder(self._key, latency)
         try:
+            state, latency = await self._learn()
+            self.talked = True
+            self._picker.add_holder(self._key, latency)
             self._note(state)
-            while self._intake.needs_list:
-                await self._get_list()
+            await self._get_list()
             async with trio.open_nursery() as nursery:
                 if state.ranges is not None:
                     nursery.start_soon(self._watch, state.serial)
                 await self._fetch(nursery)
                 nursery.cancel_scope.cancel()
         finally:
-            self._picker.remove_holder(self._key)
+            self._let_others_ask()
+            if self._key in self._picker:
+                self._picker.remove_holder(self._key)
             self._intake.delivering.discard(self._key)
 
     # --- what it has ---
@@ -81,13 +84,21 @@ class HolderFetch:
         """
         while True:
             asked_at = trio.current_time()
-            await self._client.send([self._client.stat()])
+            asks_list = self._claim_list()
+            await self._client.send(
+                [self._client.stat(), self._client.chunks()] if asks_list else [self._client.stat()]
+            )
+            state: HolderState | NotHere
             try:
                 state = await self._client.read_stat(self._limits.first_byte_timeout)
             except NotHere as refusal:
-                await self._wait_if_busy(refusal)
-            else:
-                return state, trio.current_time() - asked_at
+                state = refusal
+            latency = trio.current_time() - asked_at
+            if asks_list:
+                await self._take_list()
+            if isinstance(state, HolderState):
+                return state, latency
+            await self._wait_if_busy(state)
 
     async def _wait_if_busy(self, refusal: NotHere) -> None:
         """Wait as long as a busy holder wants. Raises: NotHere: it refuses for another reason."""
@@ -140,31 +151,39 @@ class HolderFetch:
 
     # --- the chunk list ---
 
-    async def _get_list(self) -> None:
-        """Ask for the chunk list, unless another holder was asked a moment ago."""
-        intake = self._intake
-        now = trio.current_time()
-        if now < intake.list_due:
-            await intake.wait_changed(intake.list_due)
-            return
+    def _claim_list(self) -> bool:
+        """Whether to ask for the chunk list: it is needed, and no other holder was asked a moment ago."""
+        intake, now = self._intake, trio.current_time()
+        if not intake.needs_list or now < max(intake.list_due, self._list_again_at):
+            return False
         intake.list_due = now + self._limits.hedge_after
+        self._claims_list = True
+        return True
+
+    async def _take_list(self) -> None:
+        """Read the chunk list that was asked for. One that does not have it itself yet may be asked again."""
         try:
-            await self._client.send([self._client.chunks()])
-            intake.take_list(await self._client.read_chunks())
+            self._intake.take_list(await self._client.read_chunks())
         except NotHere as refusal:
-            self._let_others_ask()
             if refusal.code != 303:
                 raise
-            ask_again_at = trio.current_time() + refusal.retry  # it may not have the list itself yet
-            while intake.needs_list and trio.current_time() < ask_again_at:
-                await intake.wait_changed(ask_again_at)
-        except BaseException:
-            self._let_others_ask()
-            raise
+            self._list_again_at = trio.current_time() + refusal.retry
+        self._let_others_ask()
 
     def _let_others_ask(self) -> None:
-        self._intake.list_due = 0.0
-        self._intake.wake()
+        if self._claims_list:
+            self._claims_list = False
+            self._intake.list_due = 0.0
+            self._intake.wake()
+
+    async def _get_list(self) -> None:
+        """Wait for the chunk list, from whomever it comes."""
+        while self._intake.needs_list:
+            if self._claim_list():
+                await self._client.send([self._client.chunks()])
+                await self._take_list()
+            else:
+                await self._intake.wait_changed(max(self._intake.list_due, self._list_again_at))
 
     # --- its chunks ---
 

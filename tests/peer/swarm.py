@@ -246,7 +246,7 @@ class Swarm:
         tracker_fails: whether the tracker is gone.
     """
 
-    def __init__(self, size: int, limits: Limits = VIRTUAL, seed: int = 1, capacity: int = 65536) -> None:
+    def __init__(self, size: int, limits: Limits = VIRTUAL, seed: int = 1, capacity: int = 131_072) -> None:
         self.truth = truth_of(size)
         self.limits = limits
         self.seed = seed
@@ -256,6 +256,7 @@ class Swarm:
         self.tracker_fails = False
         self.began = 0.0
         self.barrier = trio.Event()
+        self.first_finished = trio.Event()
         self._finished = trio.Event()
         trio._core._run._r.seed(seed)
 
@@ -308,6 +309,7 @@ class Swarm:
         return [peer for peer in self.peers if peer.fetches]
 
     def note_finished(self) -> None:
+        self.first_finished.set()
         if all(peer.finished is not None for peer in self.fetchers):
             self._finished.set()
 

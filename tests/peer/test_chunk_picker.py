@@ -32,12 +32,12 @@ def chunks_in(bits: int) -> set[int]:
     return {index for first, last in ranges_of(bits) for index in range(first, last + 1)}
 
 
-def bring(picker: ChunkPicker, key: str, assignment: Assignment, now: float, any_index: int | None = None) -> None:
+def bring(picker: ChunkPicker, key: str, assignment: Assignment, now: float, begins_at: float | None = None) -> None:
     """A holder answers with all that it was asked for."""
     first, last = assignment.first, assignment.last
     if assignment.any:
-        first = last = min(chunks_in(assignment.any)) if any_index is None else any_index
-    picker.begins(key, now)
+        first = last = min(chunks_in(assignment.any))
+    picker.begins(key, now if begins_at is None else begins_at)
     for index in range(first, last + 1):
         picker.heard(key, MIN_CHUNK, now)
         picker.arrived(picker.hold(index, index))
@@ -145,8 +145,20 @@ def test_the_rate_is_measured() -> None:
     add_part(picker, "a", *range(900))
     for now in (0.1, 0.2, 0.3, 0.4):
         (assignment,) = all_assignments(picker, "a", now - 0.1)[:1]
-        bring(picker, "a", assignment, now)
+        bring(picker, "a", assignment, now, now - 0.1)
     assert picker._holders["a"].rate == pytest.approx(MIN_CHUNK / 0.1, rel=0.01)
+
+
+def test_latency_does_not_count_against_the_rate() -> None:
+    """Else a distant holder, fast as it may be, would be taken for a slow one, and be asked for little."""
+    picker = picker_of(1000)
+    picker.add_holder("a", 0.08)
+    picker.set_only("a", [(0, 900)], 0)
+    assignment = picker.assign("a", 0)
+    assert assignment is not None
+    bring(picker, "a", assignment, 0.1, 0.08)
+    assert picker._holders["a"].rate == pytest.approx(MIN_CHUNK / 0.025, rel=0.01)  # a quarter of all of it, at least
+    assert len(all_assignments(picker, "a", 0.1)) > 2
 
 
 def test_what_came_in_no_time_says_nothing_of_the_rate() -> None:
@@ -354,7 +366,7 @@ def test_a_stalled_holder_loses_what_it_owes() -> None:
     add_part(picker, "idle", 1, 2, rate=FAST)
     owed = picker.assign("stalled", 0)
     assert owed is not None
-    assert all_assignments(picker, "idle", LIMITS.end_game_after / 2) == []
+    assert all_assignments(picker, "idle", LIMITS.idle_recheck / 2) == []
     taken = all_assignments(picker, "idle", LIMITS.end_game_after + 0.1)
     assert {a.first for a in taken} == {1, 2}
     assert all(a.taken_over for a in taken)
@@ -366,6 +378,16 @@ def test_a_slow_holder_loses_what_a_fast_one_brings_much_sooner() -> None:
     add_part(picker, "fast", 1, rate=FAST)
     assert picker.assign("slow", 0) == Assignment(1, 1)
     assert picker.assign("fast", 0.01) == Assignment(1, 1, taken_over=True)
+
+
+def test_one_that_is_late_loses_what_it_owes_the_sooner_the_faster_the_other_is() -> None:
+    """What has taken so long is reckoned to take as long again."""
+    picker = picker_of(5)
+    add_part(picker, "new", 1)
+    add_part(picker, "fast", 1, rate=5 * SLOW)  # 0.05 s
+    assert picker.assign("new", 0) == Assignment(1, 1)
+    assert picker.assign("fast", 0.09) is None
+    assert picker.assign("fast", 0.11) == Assignment(1, 1, taken_over=True)
 
 
 def test_equals_take_nothing_from_each_other() -> None:
