@@ -2,12 +2,18 @@
 
     python -m benchmarks.tracker_replies [--runs 5] [--seconds 2] [--json]
 
-The bare server is a trio program that receives and sends as the tracker does, without blocking where it can, and
-answers each line with the same few bytes: what is left of its speed is what the tracker does with a line. Each of 50
-connections keeps 1 or 16 commands in flight, HAVE and WANT in turn, over 100,000 names: nearly every HAVE is a new
-registration. Servers run in processes of their own; this one makes the load, and so wants a second core.
+The bare server is a trio program that receives and sends as the tracker does, without blocking where it can, and for
+each line calls a function that returns the same few bytes: what is left of its speed is what the tracker does with a
+line. There are 100,000 names, registered by one peer. Each of 50 others keeps 1 or 16 commands in flight, HAVE and WANT
+in turn, in two worlds:
 
-Memory is the growth of the tracker's resident set at one million registrations, in three worlds.
+- **base**: clients without HELLO, each with the 1000 files that it may have: HAVE of these over and over, WANT of any;
+- **hello**: clients that said HELLO: HAVE and WANT of any, so that nearly every HAVE is a new registration, and a WANT
+  names more and more holders.
+
+Servers run in processes of their own; this one makes the load, and so wants a second core.
+
+Memory is the growth of the tracker's resident set at one million registrations, in four worlds.
 """
 
 from __future__ import annotations
@@ -21,15 +27,20 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 CONNECTIONS = 50
 NAMES = 100_000
 REGISTRATIONS = 1_000_000
 
-_HELLO = b"HELLO OSP2P/2\nADDR peer%d 127.0.0.1:%d\n"
+#: How many files a base client may have.
+BASE_FILES = 1000
+
+_ADDR = b"ADDR peer%d 127.0.0.1:%d\n"
+_HELLO = b"HELLO OSP2P/2\n" + _ADDR
 
 
 # --- servers, each in a process of its own ---
@@ -38,6 +49,9 @@ _HELLO = b"HELLO OSP2P/2\nADDR peer%d 127.0.0.1:%d\n"
 async def serve_bare(port: int) -> None:
     """Answer each line with a constant."""
     import trio
+
+    def answer(line: bytes) -> bytes:
+        return b"200 registered\n"
 
     async def converse(sock: socket.socket) -> None:
         rest = b""
@@ -48,10 +62,12 @@ async def serve_bare(port: int) -> None:
                 except BlockingIOError:
                     await trio.lowlevel.wait_readable(sock)
                     continue
+                except ConnectionError:
+                    return
                 if not data:
                     return
                 *lines, rest = (rest + data).split(b"\n")
-                answers = b"200 registered\n" * len(lines)
+                answers = b"".join([answer(line) for line in lines])
                 while answers:
                     try:
                         answers = answers[sock.send(answers) :]
@@ -127,55 +143,73 @@ def read_replies(sock: socket.socket, count: int) -> None:
         last = data[-1:]
 
 
+def register(sock: socket.socket, number: int, lines: Sequence[bytes]) -> None:
+    """Log a peer in and send its HAVE lines, 500 at a time."""
+    sock.sendall(_HELLO % (number, number))
+    read_replies(sock, 2)
+    for start in range(0, len(lines), 500):
+        block = lines[start : start + 500]
+        sock.sendall(b"".join(block))
+        read_replies(sock, len(block))
+
+
 # --- replies a second ---
 
 
-def load(port: int, in_flight: int, seconds: float) -> float:
+def make_blocks(number: int, in_flight: int, hello: bool) -> list[bytes]:
+    """What one connection sends: blocks of `in_flight` lines, to be sent in turn."""
+    rng = random.Random(number)
+    own = range(NAMES) if hello else range(number * BASE_FILES, (number + 1) * BASE_FILES)
+    have, want = b"HAVE f%06d.txt\n", b"WANT f%06d.txt\n"
+    count = 4000 // in_flight
+    lines = [line for _ in range(count * in_flight) for line in (have % rng.choice(own), want % rng.randrange(NAMES))]
+    return [b"".join(lines[start : start + in_flight]) for start in range(0, len(lines), in_flight)]
+
+
+def load(port: int, in_flight: int, seconds: float, hello: bool) -> float:
     """Keep `in_flight` commands on their way on each connection. Returns: replies a second."""
-    rng = random.Random(in_flight)
-    sockets = [connect(port) for _ in range(CONNECTIONS)]
+    holder, *sockets = [connect(port) for _ in range(1 + CONNECTIONS)]
+    register(holder, 19999, [b"HAVE f%06d.txt\n" % number for number in range(NAMES)])
+    poll = select.epoll()
+    blocks: dict[int, Iterator[bytes]] = {}
     for number, sock in enumerate(sockets):
-        sock.sendall(_HELLO % (number, 20000 + number))
-        read_replies(sock, 2)
+        sock.sendall((_HELLO if hello else _ADDR) % (number, 20000 + number))
+        read_replies(sock, 2 if hello else 1)
         sock.setblocking(False)
-    verbs = (b"HAVE f%06d.txt\n", b"WANT f%06d.txt\n")
-    blocks = []
-    for number in range(6000):
-        parts = [verbs[(number + part) % 2] % rng.randrange(NAMES) for part in range(in_flight)]
-        blocks.append(b"".join(parts))
+        poll.register(sock.fileno(), select.EPOLLIN)
+        blocks[sock.fileno()] = cycle(make_blocks(number, in_flight, hello))
     by_number = {sock.fileno(): sock for sock in sockets}
     missing = dict.fromkeys(by_number, in_flight)
-    poll = select.epoll()
+    between = dict.fromkeys(by_number, True)
     for number, sock in by_number.items():
-        poll.register(number, select.EPOLLIN)
-        sock.send(blocks[number])
-    replies, turn = 0, 0
+        sock.send(next(blocks[number]))
+    replies = 0
     started = time.perf_counter()
     end = started + seconds
     while (now := time.perf_counter()) < end:
         for number, _ in poll.poll():
             sock = by_number[number]
             data = sock.recv(65536)
-            count = data.count(b"\n2") + data.count(b"\n3") + (data[0] in b"23")
+            count = data.count(b"\n2") + data.count(b"\n3") + (between[number] and data[0] in b"23")
+            between[number] = data[-1] == 10
             replies += count
             missing[number] -= count
-            if missing[number] <= 0 and data[-1] == 10:
-                turn = (turn + 7) % len(blocks)
+            if missing[number] == 0 and between[number]:
                 missing[number] = in_flight
-                sock.send(blocks[turn])
+                sock.send(next(blocks[number]))
     poll.close()
-    for sock in sockets:
+    for sock in (holder, *sockets):
         sock.close()
     return replies / (now - started)
 
 
-def measure_speed(runs: int, seconds: float, in_flight: int) -> dict[str, list[float]]:
+def measure_speed(runs: int, seconds: float, in_flight: int, hello: bool) -> dict[str, list[float]]:
     """Replies a second of both servers, interleaved, after a round that does not count."""
     rates: dict[str, list[float]] = {server: [] for server in SERVERS}
     for run in range(runs + 1):
         for server in SERVERS:
             with running(server) as (port, _):
-                rate = load(port, in_flight, seconds if run else min(seconds, 0.5))
+                rate = load(port, in_flight, seconds if run else min(seconds, 0.5), hello)
             if run:
                 rates[server].append(rate)
     return rates
@@ -184,7 +218,7 @@ def measure_speed(runs: int, seconds: float, in_flight: int) -> dict[str, list[f
 # --- memory ---
 
 
-def worlds() -> dict[str, list[Iterable[bytes]]]:
+def worlds() -> dict[str, list[list[bytes]]]:
     """For each world, the HAVE lines of each of ten peers."""
     each = REGISTRATIONS // 10
     digits = "0123456789abcdefghijklmnopqrstuv"
@@ -210,22 +244,14 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
-def measure_memory(peers: Sequence[Iterable[bytes]]) -> tuple[float, float]:
+def measure_memory(peers: Sequence[Sequence[bytes]]) -> tuple[float, float]:
     """Returns: bytes for each registration, and registrations a second while they came."""
     with running("ours") as (port, pid):
-        sockets = []
-        for number in range(len(peers)):
-            sockets.append(connect(port))
-            sockets[-1].sendall(_HELLO % (number, 20000 + number))
-            read_replies(sockets[-1], 2)
+        sockets = [connect(port) for _ in peers]
         before = resident_bytes(pid)
         started = time.perf_counter()
-        for sock, lines in zip(sockets, peers, strict=True):
-            waiting = list(lines)
-            for start in range(0, len(waiting), 500):
-                block = waiting[start : start + 500]
-                sock.sendall(b"".join(block))
-                read_replies(sock, len(block))
+        for number, (sock, lines) in enumerate(zip(sockets, peers, strict=True)):
+            register(sock, 20000 + number, lines)
         seconds = time.perf_counter() - started
         return (resident_bytes(pid) - before) / REGISTRATIONS, REGISTRATIONS / seconds
 
@@ -245,14 +271,14 @@ def main() -> None:
         trio.run(SERVERS[arguments.serve[0]], int(arguments.serve[1]))
         return
     result: dict[str, object] = {}
-    for in_flight, wanted in ((1, 0.7), (16, 0.35)):
-        rates = measure_speed(arguments.runs, arguments.seconds, in_flight)
+    for world, in_flight, wanted in (("base", 1, 0.7), ("base", 16, 0.35), ("hello", 1, 0.7), ("hello", 16, 0.35)):
+        rates = measure_speed(arguments.runs, arguments.seconds, in_flight, world == "hello")
         ratio = statistics.median(ours / bare for ours, bare in zip(rates["ours"], rates["bare"], strict=True))
         medians = {server: statistics.median(values) for server, values in rates.items()}
-        result[f"{in_flight} in flight"] = {**medians, "ratio": ratio, "wanted": wanted, "runs": rates}
+        result[f"{world}, {in_flight} in flight"] = {**medians, "ratio": ratio, "wanted": wanted, "runs": rates}
         if not arguments.json:
             print(
-                f"{in_flight:2} in flight on {CONNECTIONS} connections: ours {medians['ours']:9,.0f} replies/s, "
+                f"{world:5}, {in_flight:2} in flight on {CONNECTIONS}: ours {medians['ours']:9,.0f} replies/s, "
                 f"bare {medians['bare']:9,.0f}, ratio {ratio:.2f} (wanted: {wanted})"
             )
     for world, peers in ({} if arguments.no_memory else worlds()).items():

@@ -73,63 +73,81 @@ class Conversation:
         session = self._session
         limits = self._limits
         buffer = self._buffer
-        now = trio.current_time
         await self._send(GREETING)
         in_line = False
-        self.deadline = now() + limits.first_command_timeout
+        self.deadline = trio.current_time() + limits.first_command_timeout
         while not (self._ended or session.closing):
             data = await self._connection.receive(_READ_BYTES)
             if not data:
                 return
             lines = buffer.feed_lines(data)
+            now = trio.current_time()
             if lines:
-                await self._answer_all(lines)
+                self.deadline = now + limits.send_timeout
+                replies: list[bytes] = []
+                done = self._answer_some(lines, 0, replies)
+                if done < len(lines) or session.attention:
+                    await self._answer_rest(lines, done, replies)
+                    now = trio.current_time()
+                else:
+                    await self._connection.send(b"".join(replies))
             if buffer.overlong and not (self._ended or session.closing):
                 await self._send(_TOO_LONG)
                 break
             if not len(buffer):
                 in_line = False
-                self.deadline = now() + (limits.idle_timeout if session.commanded else limits.first_command_timeout)
+                self.deadline = now + (limits.idle_timeout if session.commanded else limits.first_command_timeout)
             elif lines or not in_line:  # a line has begun; what else comes of it does not move its deadline
                 in_line = True
-                self.deadline = now() + limits.line_timeout
+                self.deadline = now + limits.line_timeout
         session.state.logout(session)
         self.deadline = inf
         await self._linger()
 
-    async def _answer_all(self, lines: list[bytes]) -> None:
-        """Answer complete lines in order, all with one write, unless there is too much to say.
+    def _answer_some(self, lines: list[bytes], start: int, replies: list[bytes]) -> int:
+        """Answer complete lines from number `start` on, until one wants attention or others should have a turn.
+
+        Args:
+            replies: the replies are appended.
+
+        Returns: the number of the first line that is still to be answered.
+        """
+        session = self._session
+        before = len(replies)
+        for line in lines[start : start + _LINES_AT_ONCE]:
+            replies.append(answer(session, line))
+            if session.attention:
+                break
+        return start + len(replies) - before
+
+    async def _answer_rest(self, lines: list[bytes], start: int, replies: list[bytes]) -> None:
+        """Go on where `_answer_some` has stopped, and send all replies: with one write, unless they are very long.
 
         Args:
             lines: what arrives while BLOCKNOTIFY waits is appended.
         """
         session = self._session
-        replies: list[bytes] = []
-        size = 0
-        for number, line in enumerate(lines, 1):
-            reply = answer(session, line)
-            replies.append(reply)
-            size += len(reply)
+        counted = size = 0
+        while True:
             if session.attention:
                 session.attention = False
-                if session.closing:
-                    break
                 if session.waiting:
                     await self._send(b"".join(replies))
-                    replies = [await self._wait_for_news(lines)]
-                    size = 0
-                    if self._ended:
-                        break
-                else:
-                    await trio.lowlevel.checkpoint()
-            if number % _LINES_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
+                    replies[:] = [await self._wait_for_news(lines)]
+                    counted = size = 0
+                if session.closing or self._ended:
+                    break
+            if start == len(lines):
+                break
+            await trio.lowlevel.checkpoint()
+            size += sum(map(len, replies[counted:]))
+            counted = len(replies)
             if size > _SEND_BYTES:
                 await self._send(b"".join(replies))
                 replies.clear()
-                size = 0
-        if size or replies:
-            await self._send(b"".join(replies))
+                counted = size = 0
+            start = self._answer_some(lines, start, replies)
+        await self._send(b"".join(replies))
 
     async def _send(self, data: bytes) -> None:
         if data:

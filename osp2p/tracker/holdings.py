@@ -41,7 +41,7 @@ class Peer:
         source: the host that its connection comes from.
         hello: whether it said HELLO.
         base_line: its PEER line with LF for base clients; b"" if they may not see it.
-        hello_line: its PEER line without LF for programs that said HELLO; b"" once it has left.
+        hello_line: its PEER line with LF for programs that said HELLO; b"" once it has left.
         files: name to content of what it holds whole.
         parts: name to content of what it still fetches.
         rejected: name to the MD5 with which it was refused, so that leaving it out afterwards does not help.

@@ -29,19 +29,20 @@ class SortedNames:
     def add(self, name: bytes) -> None:
         """Add a name that is not there yet."""
         self._length += 1
-        if not self._blocks:
-            self._blocks.append([name])
-            self._lasts.append(name)
-            return
-        index = min(bisect_left(self._lasts, name), len(self._lasts) - 1)
+        index = bisect_left(self._lasts, name)
+        if index == len(self._lasts):  # behind all others, so it is the new last one of the last block
+            if index == 0:
+                self._blocks.append([])
+                self._lasts.append(name)
+            else:
+                index -= 1
+                self._lasts[index] = name
         block = self._blocks[index]
         insort(block, name)
         if len(block) > _BLOCK:
             half = len(block) // 2
             self._blocks[index : index + 1] = [block[:half], block[half:]]
             self._lasts[index : index + 1] = [block[half - 1], block[-1]]
-        else:
-            self._lasts[index] = block[-1]
 
     def remove(self, name: bytes) -> None:
         """Remove a name that is there."""

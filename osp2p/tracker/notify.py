@@ -48,9 +48,9 @@ class Notifier:
     def tell(self, new: Peer) -> None:
         """Tell everybody who asked for it of a new peer; base peers are not told of IPv6 addresses."""
         for peer, queue in self._queues.items():
-            shown = new.hello_line.removesuffix(b" v=2") if peer.hello else new.base_line.rstrip(b"\n")
+            shown = new.hello_line if peer.hello else new.base_line
             if shown and peer is not new:
-                queue.append(b"NOTIFY%s OSP2P\n" % shown.removeprefix(b"PEER"))
+                queue.append(b"NOTIFY %s %s OSP2P\n" % tuple(shown.split()[1:3]))
                 self._make_ready(peer)
 
     def _make_ready(self, peer: Peer) -> None:

@@ -134,13 +134,13 @@ class Session:
 
     def hear(self, new: Peer) -> None:
         """Take note of a new peer, for BLOCKNOTIFY."""
-        line = new.hello_line if self.hello else new.base_line.removesuffix(b"\n")
+        line = new.hello_line if self.hello else new.base_line
         if line:
             self._news.append(line)
             self.wake()
 
     def take_news(self) -> bytes | None:
-        """The PEER line of the oldest new peer that this connection has not been told of."""
+        """The PEER line, with its LF, of the oldest new peer that this connection has not been told of."""
         return self._news.popleft() if self._news else None
 
 

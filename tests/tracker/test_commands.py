@@ -444,7 +444,7 @@ def test_blocknotify_waits_and_then_remembers(state: TrackerState) -> None:
     assert session.waiting
     base(state, b"ADDR one 127.0.0.1:2")
     session.waiting = False
-    assert session.take_news() == b"PEER one 127.0.0.1:2"
+    assert session.take_news() == b"PEER one 127.0.0.1:2\n"
     base(state, b"ADDR two 127.0.0.1:3")
     hello(state, b"ADDR three [::1]:4")
     ask(session, b"ADDR me 127.0.0.1:5")
@@ -456,7 +456,7 @@ def test_programs_that_said_hello_hear_of_all_peers(state: TrackerState) -> None
     session = hello(state)
     assert answer(session, b"BLOCKNOTIFY") == b""
     hello(state, b"ADDR new [::1]:4")
-    assert session.take_news() == b"PEER new [::1]:4 v=2"
+    assert session.take_news() == b"PEER new [::1]:4 v=2\n"
 
 
 def test_what_waits_for_blocknotify_is_bounded() -> None:
@@ -465,7 +465,7 @@ def test_what_waits_for_blocknotify_is_bounded() -> None:
     assert answer(session, b"BLOCKNOTIFY") == b""
     for number in range(1, 9):
         base(state, b"ADDR p%d 127.0.0.1:%d" % (number, number))
-    assert [session.take_news() for _ in range(4)] == [*(b"PEER p%d 127.0.0.1:%d" % (n, n) for n in (6, 7, 8)), None]
+    assert [session.take_news() for _ in range(4)] == [*(b"PEER p%d 127.0.0.1:%d\n" % (n, n) for n in (6, 7, 8)), None]
 
 
 # --- anything at all ---

@@ -67,7 +67,7 @@ def test_base_lines_are_short_and_readable(alias: bytes, host: str, port: int) -
 
 @given(alias=ALIASES, hello=st.booleans())
 def test_hello_lines_leave_room_for_all_attributes(alias: bytes, hello: bool) -> None:
-    line = write_hello_line(alias, Address("2001:db8::1", 65535), hello=hello)
+    line = write_hello_line(alias, Address("2001:db8::1", 65535), hello=hello).removesuffix(b"\n")
     longest = write_facts(2**63 - 1, bytes(32)) + b" part=yes name=" + quote(b"\xff" * LIMITS.max_name)
     assert len(line + longest) <= LIMITS.max_line
     assert parse_peer_line(line).attributes.get(b"v") == (b"2" if hello else None)
@@ -77,16 +77,23 @@ def test_base_clients_have_no_line_for_ipv6() -> None:
     assert write_base_line(b"a", Address("::1", 1), LIMITS) == b""
 
 
-def test_shuffling_is_fair() -> None:
-    rng = random.Random(5)
-    both = [shuffle(list(range(4)), rng) for _ in range(4000)] + [
-        list(shuffled([0, 1, 2, 3], rng)) for _ in range(4000)
-    ]
-    assert all(sorted(order) == [0, 1, 2, 3] for order in both)
-    for half in (both[:4000], both[4000:]):
-        counts = Counter((place, item) for order in half for place, item in enumerate(order))
-        assert len(counts) == 16
-        assert all(850 < count < 1150 for count in counts.values())
+@pytest.mark.parametrize("lazily", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 5, 6, 7])
+def test_shuffling_is_fair(number: int, lazily: bool) -> None:
+    rng = random.Random(number)
+    counts: Counter[tuple[int, int]] = Counter()
+    for _ in range(1000 * number):
+        items = list(range(number))
+        order = list(shuffled(items, rng)) if lazily else shuffle(items, rng)
+        assert sorted(order) == list(range(number))
+        counts.update(enumerate(order))
+    assert len(counts) == number**2
+    assert all(850 < count < 1150 for count in counts.values())
+
+
+def test_every_order_of_a_few_comes_up() -> None:
+    rng = random.Random(8)
+    assert len({tuple(shuffle([1, 2, 3, 4, 5], rng)) for _ in range(3000)}) == 120
 
 
 @pytest.mark.parametrize("sizes", [(0, 0), (3, 0), (2, 5), (40, 60), (0, 1000)])
@@ -155,7 +162,7 @@ def test_whole_and_partial_holders_both_have_their_places(
     lines, total = hello_holders([make_swarm(wholes, partials)], 20, random.Random(1))
     assert total == wholes + partials
     assert len(set(lines)) == len(lines) == shown_whole + shown_partial
-    assert sum(line.endswith(b" part=yes") for line in lines) == shown_partial
+    assert sum(line.endswith(b" part=yes\n") for line in lines) == shown_partial
 
 
 def test_only_peers_that_said_hello_are_shown_with_attributes() -> None:
@@ -164,8 +171,8 @@ def test_only_peers_that_said_hello_are_shown_with_attributes() -> None:
     lines, _ = hello_holders([content], 20, random.Random(1), named=True)
     facts = b"size=10 b3=" + b"00" * 32
     assert sorted(lines) == [
-        b"PEER p1 127.0.0.1:10001 v=2 " + facts + b" name=a%20b",
-        b"PEER p2 127.0.0.1:10002 name=a%20b",
+        b"PEER p1 127.0.0.1:10001 v=2 " + facts + b" name=a%20b\n",
+        b"PEER p2 127.0.0.1:10002 name=a%20b\n",
     ]
 
 

@@ -59,4 +59,4 @@ def test_waking_while_nobody_waits_does_nothing() -> None:
         listener.wake = wake
         answer(make_session(state), b"ADDR a 127.0.0.1:1")
     assert woken == [1]
-    assert [listener.take_news() for _ in range(3)] == [b"PEER a 127.0.0.1:1"] * 2 + [None]
+    assert [listener.take_news() for _ in range(3)] == [b"PEER a 127.0.0.1:1\n"] * 2 + [None]
