@@ -195,7 +195,7 @@ class Limits:
     """Largest file in bytes that is fetched; None: the free disk less `disk_reserve`."""
 
     disk_reserve: int = 64 * MIB
-    """Bytes of free disk that a download leaves untouched."""
+    """Bytes of free disk that a download leaves untouched; of a disk below 1 GiB, a sixteenth of it."""
 
     first_byte_timeout: float = 10 * SECONDS
     """From the request to the first byte of the answer."""

@@ -1,8 +1,17 @@
-"""What all tests share: Hypothesis without deadlines, because a busy machine is no failure."""
+"""What all tests share.
+
+Hypothesis has no deadlines, because a busy machine is no failure. SIGINT is not ignored, even where the shell that
+started the tests in the background says so: the programs that tests start would inherit that, and never end.
+"""
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("osp2p", deadline=None)
 settings.load_profile("osp2p")

@@ -25,7 +25,7 @@ from osp2p.cli.records import Record, event_record
 from osp2p.cli.reporting import open_shown_node
 from osp2p.cli.signals import Ending
 from osp2p.cli.targets import STDOUT, Plan, check_single, is_directory, plan_targets
-from osp2p.cli.text import shell_word
+from osp2p.cli.text import escape, shell_word
 from osp2p.content.name import is_hidden
 from osp2p.errors import NobodyHasIt
 from osp2p.limits import Limits
@@ -124,6 +124,8 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
     Cancellation: nothing incomplete is under a final name.
     """
     check_words(arguments.names, arguments.output)
+    if arguments.json and arguments.output == STDOUT:
+        raise UsageError("--json and -o - both write to standard output: leave one out")
 
     def show(event: Event) -> None:
         if console.json:
@@ -168,6 +170,8 @@ def check_words(names: Sequence[str], output: str | None) -> None:
         raise UsageError("a name has at least one byte")
     if output is not None and output != STDOUT and not is_directory(output):
         check_single(len(names), output)
+        if Path(output).exists() and not Path(output).is_file():
+            raise UsageError(f"-o {escape(output)} is no regular file: write -o - and redirect the output")
 
 
 async def _fetch_all(node: Node, arguments: Namespace, console: Console) -> int:

@@ -12,7 +12,7 @@ from functools import partial
 from osp2p import __version__
 from osp2p.cli import parsers
 from osp2p.cli.arguments import OptionParser, UsageError
-from osp2p.cli.console import Console, set_up_logging, standard_streams
+from osp2p.cli.console import Console, discard_stdout, set_up_logging, standard_streams
 from osp2p.cli.exits import DONE, INTERRUPTED, describe_codes
 from osp2p.cli.failures import report_failure
 from osp2p.cli.signals import Ending
@@ -223,4 +223,9 @@ def _guarded(name: str, interrupted: int, run: Callable[[Console, Ending], int])
     except KeyboardInterrupt:
         return interrupted
     except (Exception, BaseExceptionGroup) as error:
-        return report_failure(console, error)
+        code = report_failure(console, error)
+        try:
+            sys.stdout.flush()
+        except OSError:  # what is still buffered cannot be written either; the interpreter would say so again
+            discard_stdout()
+        return code

@@ -34,6 +34,9 @@ from osp2p.net.errors import disk_error, disk_errors
 #: After how many written bytes the free space of the disk is looked at again.
 _ROOM_STEP = 64 * MIB
 
+#: Of a small disk, no more than one part in so many is kept in reserve.
+_RESERVE_SHARE = 16
+
 #: How many numbers of base transfers a dead process may have left behind.
 _MAX_STALE = 64
 
@@ -81,11 +84,12 @@ class Room:
         except OSError as error:
             raise disk_error(error, "the free disk space") from error
         free = disk.f_bavail * disk.f_frsize
-        room = free - self._limits.disk_reserve
+        reserve = min(self._limits.disk_reserve, disk.f_blocks * disk.f_frsize // _RESERVE_SHARE)
+        room = free - reserve
         if size > room:
             raise DiskFull(
                 f"no space left: {size} bytes are needed, {free} are free,"
-                f" of which {self._limits.disk_reserve} stay in reserve"
+                f" of which {reserve} stay in reserve"
             )
         self._left = min(room, max(size, _ROOM_STEP))
 

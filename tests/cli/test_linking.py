@@ -146,3 +146,12 @@ def test_what_is_no_duration_or_rate_is_refused(words: list[str]) -> None:
 def test_rates_are_read(text: str, rate: int) -> None:
     arguments = get_parser().read(["--limit-up", text, "--limit-down", text, "a"])
     assert (arguments.limit_up, arguments.limit_down) == (rate, rate)
+
+
+async def test_what_cannot_be_written_to_is_refused(world: World) -> None:
+    os.mkfifo(world.directory / "pipe")
+    for words in (["-o", "/dev/null"], ["-o", "pipe"], ["-o", "-", "--json"]):
+        done = await world.run("get", "a", *words)
+        assert done.code == 2
+        assert done.err.count(b"\n") == 1
+    assert not Path("/dev/null~1~").exists()

@@ -423,7 +423,10 @@ def test_whatever_happens_to_the_journal_no_wrong_byte_is_believed(
 # --- a full disk ---
 
 
-async def test_a_file_that_does_not_fit_is_refused_before_it_begins(tmp_path: Path) -> None:
+async def test_a_file_that_does_not_fit_is_refused_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("osp2p.content.store._RESERVE_SHARE", 1)
     with open_target(tmp_path / "a", replace(LIMITS, max_size=FIVE.size - 1)) as target, pytest.raises(TooLarge):
         await open_content(target, FIVE)
     with open_target(tmp_path / "a", replace(LIMITS, disk_reserve=1 << 60)) as target, pytest.raises(DiskFull):

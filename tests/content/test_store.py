@@ -322,7 +322,8 @@ def written(target: Target, size: int) -> Part:
     return part
 
 
-def test_the_reserve_of_the_disk_stays_free(tmp_path: Path) -> None:
+def test_the_reserve_of_the_disk_stays_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osp2p.content.store._RESERVE_SHARE", 1)  # else a reserve is no more than a part of the disk
     with (
         open_target(tmp_path / "a", replace(LIMITS, disk_reserve=1 << 60)) as target,
         pytest.raises(DiskFull, match="no space left"),
@@ -336,6 +337,7 @@ def test_the_free_space_is_looked_at_again_and_again(tmp_path: Path, monkeypatch
 
     class Disk:
         f_frsize = 1
+        f_blocks = 40 * 16
 
         @property
         def f_bavail(self) -> int:
@@ -390,3 +392,14 @@ def test_a_journal_without_its_partial_file_is_not_believed(tmp_path: Path) -> N
     with open_target(tmp_path / "a", LIMITS) as target:
         assert target.fresh
         assert not journal_path(tmp_path / "a").exists()
+
+
+def test_a_small_disk_is_not_all_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Disk:
+        f_frsize = 1
+        f_blocks = 8 << 20
+        f_bavail = 8 << 20
+
+    monkeypatch.setattr(os, "fstatvfs", lambda fd: Disk())
+    with open_target(tmp_path / "a", LIMITS) as target:
+        assert written(target, 7).end == 7

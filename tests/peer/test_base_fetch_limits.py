@@ -168,7 +168,10 @@ async def test_an_endless_body_is_cut_and_the_honest_one_of_allowed_size_arrives
 # --- the disk ---
 
 
-async def test_a_full_disk_is_one_clear_error(autojump_clock: MockClock, world: World, tmp_path: Path) -> None:
+async def test_a_full_disk_is_one_clear_error(
+    autojump_clock: MockClock, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("osp2p.content.store._RESERVE_SHARE", 1)
     limits = replace(LIMITS, disk_reserve=1 << 60)
     for _ in range(20):
         await world.add(gives(CONTENT))
