@@ -88,8 +88,7 @@ class Room:
         room = free - reserve
         if size > room:
             raise DiskFull(
-                f"no space left: {size} bytes are needed, {free} are free,"
-                f" of which {reserve} stay in reserve"
+                f"no space left: {size} bytes are needed, {free} are free, of which {reserve} stay in reserve"
             )
         self._left = min(room, max(size, _ROOM_STEP))
 

@@ -648,9 +648,7 @@ async def test_a_disk_that_fails_ends_it_with_that_error_alone(autojump_clock: C
     assert not [key for key in peer.failed if key != swarm.peers[5].address]  # it was nobody's fault
 
 
-@pytest.mark.parametrize(
-    ("at", "seed"), [(0.0, 1), (0.01, 2), (0.3, 3), (0.77, 4), (1.1, 5), (1.7, 6), (2.2, 7)]
-)
+@pytest.mark.parametrize(("at", "seed"), [(0.0, 1), (0.01, 2), (0.3, 3), (0.77, 4), (1.1, 5), (1.7, 6), (2.2, 7)])
 async def test_cancelled_at_any_time_what_was_proved_is_there(autojump_clock: Clock, at: float, seed: int) -> None:
     """And a second fetch brings the rest, and nothing else."""
     swarm = Swarm(SIZE, seed=seed)
