@@ -42,7 +42,7 @@ class HolderFetch:
         self._busy_until = 0.0
         self._claims_list = False
         self._list_again_at = 0.0
-        self._idle_since: float | None = None
+        self._idle_since: float | None = trio.current_time()
         self._writing = trio.Event()
         self._writing.set()
         #: Whether the holder has answered.
@@ -63,7 +63,8 @@ class HolderFetch:
             self.talked = True
             self._picker.add_holder(self._key, latency)
             self._note(state)
-            await self._get_list()
+            if not await self._get_list():
+                return
             async with trio.open_nursery() as nursery:
                 if state.ranges is not None:
                     nursery.start_soon(self._watch, state.serial)
@@ -78,7 +79,7 @@ class HolderFetch:
     # --- what it has ---
 
     async def _learn(self) -> tuple[HolderState, float]:
-        """Ask what the holder has; one that does not know yet is asked again.
+        """Ask what the holder has; one that does not know yet is asked again, unless others wait for its place.
 
         Returns: that, and how many seconds it took to answer.
         """
@@ -98,6 +99,8 @@ class HolderFetch:
                 await self._take_list()
             if isinstance(state, HolderState):
                 return state, latency
+            if trio.current_time() >= self._leave_at():
+                raise state
             await self._wait_if_busy(state)
 
     async def _wait_if_busy(self, refusal: NotHere) -> None:
@@ -176,14 +179,18 @@ class HolderFetch:
             self._intake.list_due = 0.0
             self._intake.wake()
 
-    async def _get_list(self) -> None:
-        """Wait for the chunk list, from whomever it comes."""
+    async def _get_list(self) -> bool:
+        """Wait for the chunk list, from whomever it comes. Returns: False to leave the place to another holder."""
         while self._intake.needs_list:
+            if trio.current_time() >= self._leave_at():
+                return False
             if self._claim_list():
                 await self._client.send([self._client.chunks()])
                 await self._take_list()
             else:
-                await self._intake.wait_changed(max(self._intake.list_due, self._list_again_at))
+                due = max(self._intake.list_due, self._list_again_at)
+                await self._intake.wait_changed(min(due, self._leave_at()))
+        return True
 
     # --- its chunks ---
 
@@ -191,6 +198,7 @@ class HolderFetch:
         """Keep requests on their way, and take what is answered."""
 
         async def take(first: int, data: memoryview) -> None:
+            self._idle_since = None
             self._intake.heard(self._key, len(data))
             if not self._writing.is_set():
                 await self._writing.wait()  # the memory of the batch before this one is filled again when this returns
@@ -205,7 +213,6 @@ class HolderFetch:
             if lines := self._next_requests():
                 await self._client.send(lines)
             if self._ahead:
-                self._idle_since = None
                 self._intake.delivering.add(self._key)
                 await self._take_answer(self._ahead.popleft(), take)
             else:
@@ -250,12 +257,18 @@ class HolderFetch:
             self._intake.wake()
         self._picker.answered(self._key)
 
+    # --- its place ---
+
+    def _leave_at(self) -> float:
+        """When this holder's place goes to another, if it is of no use until then, and others wait."""
+        if self._idle_since is None:
+            self._idle_since = trio.current_time()
+        return self._idle_since + self._limits.idle_holder if self._crowded() else float("inf")
+
     async def _wait_for_work(self) -> bool:
         """Wait until there may be something to ask for. Returns: False to leave the place to another holder."""
+        leave_at = self._leave_at()
         now = trio.current_time()
-        if self._idle_since is None:
-            self._idle_since = now
-        leave_at = self._idle_since + self._limits.idle_holder if self._crowded() else float("inf")
         if now >= leave_at:
             return False
         if now < self._busy_until:
