@@ -59,8 +59,9 @@ def answer(session: Session, line: bytes) -> bytes:
     """Answer one line with a whole reply; a blank line, and a BLOCKNOTIFY that waits, with nothing."""
     try:
         words = line.split()
-        if len(words) == 2 and words[0] in _ONE_NAME and PERCENT not in line and EQUALS not in line:
-            reply = _ONE_NAME[words[0]](session, words[1])
+        one_name = _ONE_NAME.get(words[0]) if len(words) == 2 else None
+        if one_name is not None and PERCENT not in line and EQUALS not in line:
+            reply = one_name(session, words[1])
         else:
             found = VERBS.split(line, hello=session.hello)
             if found is None:
@@ -252,9 +253,13 @@ def _want(session: Session, words: Words, attributes: Attributes) -> bytes:
 
 def _want_name(session: Session, name: bytes) -> bytes:
     state = session.state
-    content = state.registry.only(name)
-    if content is not None and state.fakes is None and (reply := _few_holders(session, content)):
-        return reply
+    content = state.registry.by_name.get(name)
+    if content is None:
+        return _NOBODY
+    if content.rivals is None and not content.gone and state.fakes is None:
+        reply = _few_holders(session, content)
+        if reply:
+            return reply
     contents = state.registry.default(name)
     if not session.hello:
         return _base_answer(session, [content.complete for content in contents], b"holders", _NOBODY)

@@ -114,7 +114,7 @@ class Conversation:
         """
         session = self._session
         before = len(replies)
-        for line in lines[start : start + _LINES_AT_ONCE]:
+        for line in lines[start : start + _LINES_AT_ONCE] if start or len(lines) > _LINES_AT_ONCE else lines:
             replies.append(answer(session, line))
             if session.attention:
                 break

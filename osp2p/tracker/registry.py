@@ -56,8 +56,8 @@ class Registry:
         self._most_files = limits.max_files
         self._most_base_files = limits.max_base_files
         self._most_registrations = limits.max_registrations
-        #: Any one content of each name; it knows the others.
-        self._names: dict[bytes, Content] = {}
+        #: Any one content of each name; it knows the others. It may have to be swept. Only the registry changes it.
+        self.by_name: dict[bytes, Content] = {}
         #: The contents with a b3: one or, where several names stand for it, all of them.
         self._by_b3: dict[bytes, Content | dict[Content, None]] = {}
         self._by_address: dict[Address, dict[Peer, None]] = {}
@@ -128,23 +128,14 @@ class Registry:
 
     def contents(self, name: bytes) -> list[Content]:
         """All contents of a name, in no order."""
-        content = self._names.get(name)
+        content = self.by_name.get(name)
         if content is None:
             return []
         return [content] if content.rivals is None else content.rivals.contents
 
-    def only(self, name: bytes) -> Content | None:
-        """What a name stands for, if it is one content."""
-        content = self._names.get(name)
-        if content is None or content.rivals is not None:
-            return None
-        if content.gone:
-            content.sweep()
-        return content
-
     def default(self, name: bytes) -> tuple[Content, ...]:
         """What a name stands for by default: one content, or two that count as one; empty if nobody has it."""
-        content = self._names.get(name)
+        content = self.by_name.get(name)
         if content is None:
             return ()
         rivals = content.rivals
@@ -189,7 +180,7 @@ class Registry:
         current = peer.files.get(name) or (peer.parts.get(name) if peer.parts else None)
         if current is not None and claim is NOTHING and not peer.hello:
             return Outcome.ALREADY
-        known = self._names.get(name)
+        known = self.by_name.get(name)
         if current is None:
             if len(peer.files) + len(peer.parts) >= (self._most_files if peer.hello else self._most_base_files):
                 return Outcome.TOO_MANY_FILES
@@ -257,7 +248,7 @@ class Registry:
     def _create(self, name: bytes, claim: Claim) -> Content:
         """Enter a content that nobody holds yet."""
         content = Content(name)
-        first = self._names.setdefault(name, content)
+        first = self.by_name.setdefault(name, content)
         if first is content:
             self.names.add(name)
         else:
@@ -393,11 +384,11 @@ class Registry:
         self._unindex(content)
         rivals = content.rivals
         if rivals is None:
-            del self._names[content.name]
+            del self.by_name[content.name]
             self.names.remove(content.name)
             return
         rivals.contents.remove(content)
-        self._names[content.name] = last = rivals.contents[0]
+        self.by_name[content.name] = last = rivals.contents[0]
         if len(rivals.contents) == 1:
             last.complete = list(rivals.complete)
             last.partial = list(rivals.partial) or ()
