@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from osp2p.wire.reply import Reply
 from osp2p.wire.word import quote
 
 HELLO = b"HELLO OSP2P/2\n"
+
+_BUFFERS = 3
 
 #: How often at most a deadline is moved on, in seconds: each time costs as much as receiving.
 _LOOK = 0.25
@@ -97,7 +100,8 @@ class ChunkClient:
         self._most = content.count - 1
         self._b3 = content.b3.hex().encode()
         self._name = quote(content.name)
-        self._buffers = [memoryview(b""), memoryview(b"")]
+        self._buffers = deque([memoryview(b"")] * _BUFFERS)
+        self.spare = _BUFFERS - 1
         self._said_hello = False
         self._greeted = False
 
@@ -270,7 +274,7 @@ class ChunkClient:
         raise Stalled("too slow, or silent for too long")
 
     def _next_buffer(self, length: int) -> memoryview:
-        self._buffers.reverse()
+        self._buffers.rotate()
         if len(self._buffers[0]) < length:
             self._buffers[0] = memoryview(bytearray(length))
         return self._buffers[0][:length]

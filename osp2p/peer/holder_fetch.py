@@ -43,8 +43,7 @@ class HolderFetch:
         self._claims_list = False
         self._list_again_at = 0.0
         self._idle_since: float | None = trio.current_time()
-        self._writing = trio.Event()
-        self._writing.set()
+        self._writing: deque[trio.Event] = deque()
         #: Whether the holder has answered.
         self.talked = False
 
@@ -200,14 +199,16 @@ class HolderFetch:
         async def take(first: int, data: memoryview) -> None:
             self._idle_since = None
             self._intake.heard(self._key, len(data))
-            if not self._writing.is_set():
-                await self._writing.wait()  # the memory of the batch before this one is filled again when this returns
+            if len(self._writing) == self._client.spare:
+                await self._writing.popleft().wait()  # its memory is filled again when this returns
             batch = self._intake.hold(self._key, first, data)
+            done = trio.Event()
+            self._writing.append(done)
             if len(data) < self._limits.thread_batch:
                 self._intake.keep(batch)
-                return
-            self._writing = trio.Event()
-            nursery.start_soon(self._write, batch, self._writing)
+                done.set()
+            else:
+                nursery.start_soon(self._write, batch, done)
 
         while not self._picker.complete:
             if lines := self._next_requests():
