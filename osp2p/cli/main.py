@@ -115,25 +115,36 @@ COMMANDS: dict[str, Command] = {
 OLD_TRACKER = Command(parsers.old_tracker_parser, _tracker, DONE)
 OLD_PEER = Command(parsers.old_peer_parser, _old_peer, DONE)
 
-#: One line of help for each command, in the order in which a newcomer meets them.
-SUMMARIES = {
-    "tracker": "run a tracker, which knows who has which file",
-    "share": "share a directory",
-    "get": "fetch files, in parallel, verified",
-    "ls": "list the files that the tracker knows",
-    "who": "list the peers that are logged in",
-    "checksum": "print the checksum that the tracker knows of a file",
-    "md5": "print the checksum of a file on this machine",
-    "link": "print a link that names a file's tracker, name and content",
-    "verify": "tell whether a file on this machine has the content of a link",
-    "lab": "run a scenario: a tracker, sharers, attackers and fetchers, and what must come true",
+#: One line of help for each command, by topic, in the order in which a newcomer meets them.
+TOPICS: dict[str, dict[str, str]] = {
+    "share and fetch": {
+        "share": "share a directory",
+        "get": "fetch files, in parallel, verified",
+        "link": "print a link that names a file's tracker, name and content",
+        "verify": "tell whether a file on this machine has the content of a link",
+    },
+    "look": {
+        "ls": "list the files that the tracker knows",
+        "who": "list the peers that are logged in",
+        "checksum": "print the checksum that the tracker knows of a file",
+        "md5": "print the checksum of a file on this machine",
+    },
+    "run for others": {
+        "tracker": "run a tracker, which knows who has which file",
+    },
+    "test and study": {
+        "lab": "run a scenario: a tracker, sharers, attackers and fetchers, and what must come true",
+    },
 }
+
+#: The same without the topics.
+SUMMARIES = {name: summary for commands in TOPICS.values() for name, summary in commands.items()}
 
 _HELP = f"""usage: osp2p COMMAND [OPTION…]
 
 Share files with peers in lines of text; a tracker knows who has what.
+Each command has its own --help, with examples.
 
-commands (each has its own --help, with examples):
 {{commands}}
 
 examples:
@@ -149,7 +160,22 @@ exit codes:
 
 def help_text() -> str:
     """What ``osp2p --help`` prints."""
-    return _HELP.format(commands="\n".join(f"  {name:<9} {summary}" for name, summary in SUMMARIES.items()))
+    width = max(map(len, SUMMARIES))
+    topics = (
+        "\n".join([f"{topic}:", *(f"  {name:<{width}}  {summary}" for name, summary in commands.items())])
+        for topic, commands in TOPICS.items()
+    )
+    return _HELP.format(commands="\n\n".join(topics))
+
+
+def _unknown(word: str) -> str:
+    """What to say where no command stands, or a word that is none."""
+    if not word:
+        return "a command is missing"
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, SUMMARIES, n=3)
+    return f"there is no command {escape(word)}" + (f": did you mean {' or '.join(near)}?" if near else "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -179,8 +205,7 @@ def _without_command(word: str, console: Console) -> int:
     elif word == "--version":
         console.say(f"osp2p {__version__}")
     else:
-        what = f"there is no command {escape(word)}" if word else "a command is missing"
-        raise UsageError(f"{what}: one of {', '.join(SUMMARIES)}; see osp2p --help")
+        raise UsageError(f"{_unknown(word)} (osp2p --help lists them)")
     return DONE
 
 
