@@ -48,11 +48,19 @@ class Limits:
     # --- connections to a server of ours ---
 
     max_connections: int = 10_000
-    """Most connections of one server at a time; what comes beyond waits in the kernel's queue."""
+    """Most connections of one server at a time. For one more, the stranger that has been silent longest is closed;
+    where there is no stranger, the newcomer."""
 
     max_connections_per_host: int = 1000
-    """Most connections of one address (of one /64, in IPv6) at a time; what comes beyond is closed at once. Labs run
-    hundreds on one host."""
+    """Most strangers' connections of one address (of one /64, in IPv6) at a time: at a tracker, those that have not said
+    ADDR. For one more, its own longest silent one is closed. Labs run hundreds on one host."""
+
+    max_peers_per_host: int = 1000
+    """Most peers that one address (one /64, in IPv6) has logged in at a time; ADDR beyond is refused."""
+
+    reserved_descriptors: int = 256
+    """File descriptors that connections of strangers leave to everything else; at most a quarter of all that the process
+    may have."""
 
     first_command_timeout: float = 60 * SECONDS
     """Idle time before the first command. Source: the 2007 tracker."""
@@ -67,7 +75,7 @@ class Limits:
     """For one answer to be taken by the other side's kernel: who never reads is dropped."""
 
     accept_backoff: float = 0.1 * SECONDS
-    """Pause after accept failed for want of file descriptors or memory."""
+    """Pause after accept failed for want of file descriptors or memory, and closing a stranger did not help."""
 
     # --- the tracker's books ---
 
@@ -264,7 +272,7 @@ class Limits:
     request_time: float = 0.05 * SECONDS
     """How much of a holder's time one request for chunks takes, at its measured rate."""
 
-    max_request: int = 8 * MIB
+    max_request: int = 16 * MIB
     """Most bytes of one request for chunks."""
 
     requests_ahead: int = 2
@@ -286,9 +294,9 @@ class Limits:
     watch_pause: float = 0.1 * SECONDS
     """Pause between an answer to a held STAT and the next one: news of that time come together."""
 
-    thread_batch: int = 1 * MIB
-    """Bytes of one request for chunks from which on they are proved and written in a worker thread, a batch of so many
-    at a time. Beside the thread the next bytes are received, which gives half as much again as one after the other."""
+    thread_batch: int = 4 * MIB
+    """Bytes of one request for chunks from which on they are written in a worker thread, a batch of so many at a time.
+    Beside the thread the next bytes are received. Batches of 1 MiB took a third longer: each costs two switches."""
 
     max_chunk_sources: int = 32
     """Most OSP2P/2 holders of one file that are connected to at a time."""

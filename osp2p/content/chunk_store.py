@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -114,49 +114,52 @@ class ChunkStore:
             self._room.take(length)
             try:
                 write_all(self.fd, offset, data)
-                self._record(index)
+                self._record([index])
             except OSError as error:
                 raise disk_error(error, self._target.label) from error
 
-    def write_unproved(self, index: int, start: int, data: memoryview | bytes) -> None:
-        """Write a piece of a chunk that is too large to be kept in memory until it is proved; then comes `mark_proved`.
+    def write_run(self, first: int, data: memoryview | bytes) -> None:
+        """Write whole chunks in a row, which the caller has proved; then comes `mark_proved`. May run in a thread.
 
         Args:
-            start: of the piece, counted from the chunk's first byte.
+            first: the number of the first one.
 
         Raises:
-            LocalProtocolError: the piece is not within the chunk, or the chunk is proved already.
+            LocalProtocolError: a chunk is there already, or the last one is cut off.
             DiskFull, StoreError.
         """
-        offset, length = chunk_bounds(self.size, index)
-        if start < 0 or start + len(data) > length or index in self.chunks:
-            raise LocalProtocolError(f"nothing is to be written to chunk {index} at {start}")
+        offset, end = first * self._chunk_size, first * self._chunk_size + len(data)
+        last = first - (-len(data) // self._chunk_size) - 1
+        if end != min((last + 1) * self._chunk_size, self.size) or any(
+            n in self.chunks for n in range(first, last + 1)
+        ):
+            raise LocalProtocolError(f"{len(data)} bytes from chunk {first} on are not chunks that are missing")
         self._room.take(len(data))
         with disk_errors(self._target.label):
-            write_all(self.fd, offset + start, data)
+            write_all(self.fd, offset, data)
 
-    def mark_proved(self, index: int) -> None:
-        """Say that all of a chunk is written, and that the caller has proved it.
+    def mark_proved(self, first: int, last: int) -> None:
+        """Say that all chunks from `first` to `last` are written, and that the caller has proved them.
 
         Raises:
-            DiskFull, StoreError: it does not count.
+            DiskFull, StoreError: they do not count.
         """
-        if index not in self.chunks:
-            with disk_errors(self._target.label):
-                self._record(index)
+        with disk_errors(self._target.label):
+            self._record([index for index in range(first, last + 1) if index not in self.chunks])
 
-    def _record(self, index: int) -> None:
-        """Count a chunk, and write it down if there are others yet to come.
+    def _record(self, indexes: Collection[int]) -> None:
+        """Count chunks, and write them down if there are others yet to come.
 
-        One small write for each chunk takes 2 µs, 1 % of what its bytes take; so the journal never lags behind, and
-        what was proved before a kill is never fetched again.
+        One small write for each batch takes 3 µs, less than 1 % of what its bytes take; so the journal never lags
+        behind, and what was proved before a kill is never fetched again.
         """
         if self._journal is None and self.chunks.count > 1:
             self._journal = self._begin_journal(self._target.journal, ())
         if self._journal is not None:
-            self._journal.add_proved(index)
+            self._journal.add_proved(indexes)
             self._target.keep = True
-        self.chunks.add(index)
+        for index in indexes:
+            self.chunks.add(index)
 
     def _begin_journal(self, path: str, proved: Iterable[int]) -> JournalWriter:
         """Begin a journal that says what is known now."""
@@ -165,8 +168,7 @@ class ChunkStore:
         self._target.close_chunks = journal.close
         if self.hashes is not None:
             journal.add_hashes(self.hashes)
-        for index in proved:
-            journal.add_proved(index)
+        journal.add_proved(proved)
         return journal
 
     async def commit(self, *, force: bool = False, sync: bool = True) -> Path:

@@ -21,10 +21,12 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from osp2p.content.chunks import HASH_LENGTH, chunk_count, content_id
+from osp2p.content.store import write_all
 
 _MAGIC = b"OSP2P journal 1\n"
 _HEADER = struct.Struct(">16sQ32s16sQ")
@@ -192,27 +194,27 @@ class JournalWriter:
             raise
         return cls(fd, state.length, state.crc)
 
-    def add_proved(self, index: int) -> None:
-        """Say that a chunk is proved. Its bytes are written already. Raises: OSError: as write(2)."""
-        self._add(_PROVED, _INDEX.pack(index))
+    def add_proved(self, indexes: Iterable[int]) -> None:
+        """Say that chunks are proved. Their bytes are written already. Raises: OSError: as write(2)."""
+        self._add((_PROVED, _INDEX.pack(index)) for index in indexes)
 
     def add_hashes(self, hashes: bytes) -> None:
         """Say what the chunk list is. It is proved already. Raises: OSError: as write(2)."""
-        self._add(_CHUNK_LIST, hashes)
+        self._add([(_CHUNK_LIST, hashes)])
 
-    def _add(self, kind: int, body: bytes) -> None:
-        record = _RECORD.pack(kind, len(body)) + body
-        crc = zlib.crc32(record, self._crc)
-        self._write(record + _CRC.pack(crc))
+    def _add(self, records: Iterable[tuple[int, bytes]]) -> None:
+        """Write records, of kind and body, with one call."""
+        written, crc = bytearray(), self._crc
+        for kind, body in records:
+            record = _RECORD.pack(kind, len(body)) + body
+            crc = zlib.crc32(record, crc)
+            written += record + _CRC.pack(crc)
+        self._write(written)
         self._crc = crc
 
-    def _write(self, data: bytes) -> None:
-        offset = self._length
-        while data:
-            written = os.pwrite(self.fd, data, offset)
-            offset += written
-            data = data[written:]
-        self._length = offset
+    def _write(self, data: bytes | bytearray) -> None:
+        write_all(self.fd, self._length, data)
+        self._length += len(data)
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""

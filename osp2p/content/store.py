@@ -93,7 +93,7 @@ class Room:
         self._left = min(room, max(size, _ROOM_STEP))
 
 
-def write_all(fd: int, offset: int, data: memoryview | bytes) -> None:
+def write_all(fd: int, offset: int, data: memoryview | bytes | bytearray) -> None:
     """Write all of `data` at `offset`.
 
     Raises:

@@ -23,6 +23,7 @@ from osp2p.wire.word import quote
 
 HELLO = b"HELLO OSP2P/2\n"
 
+#: Two may be on their way to the disk while the third is filled.
 _BUFFERS = 3
 
 #: How often at most a deadline is moved on, in seconds: each time costs as much as receiving.
@@ -89,6 +90,9 @@ class ChunkClient:
     Args:
         lines: the connection.
         content: what all requests are about.
+
+    Attributes:
+        spare: how many batches of chunks may still be in use while the next one is received.
     """
 
     def __init__(self, lines: LineConnection, content: Content, limits: Limits) -> None:
@@ -216,7 +220,7 @@ class ChunkClient:
 
         Args:
             take: takes the chunks in order, one at a time; or, of a request for `thread_batch` bytes and more, as many
-                at a time as have so many bytes. Their memory is left alone until the call after that has returned.
+                at a time as have so many bytes. Their memory is left alone until `spare` more calls have returned.
             begins: is called before the first chunk.
 
         Raises:
@@ -259,7 +263,7 @@ class ChunkClient:
         return length, chunk
 
     async def _read_body(self, first: int, last: int, take: Take) -> None:
-        """Read chunks into two buffers in turn, so that one can be filled while the other is written."""
+        """Read chunks into several buffers in turn, so that one can be filled while the others are written."""
         least = self._limits.thread_batch
         batch = max(1, least // self._each) if self._length(first, last) >= least else 1
         with trio.move_on_after(self._limits.idle_transfer_timeout) as scope:

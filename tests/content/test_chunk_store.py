@@ -138,22 +138,20 @@ async def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     assert everything(tmp_path) == ["a", "a~1~"]
 
 
-async def test_a_large_chunk_is_written_in_pieces(tmp_path: Path) -> None:
+async def test_chunks_in_a_row_are_written_at_once(tmp_path: Path) -> None:
     with open_target(tmp_path / "a", LIMITS) as target:
         store = await open_content(target, FIVE)
-        chunk = FIVE.chunk(1)
-        store.write_unproved(1, 1000, chunk[1000:])
-        store.write_unproved(1, 0, chunk[:1000])
-        assert 1 not in store.chunks
-        store.mark_proved(1)
-        store.mark_proved(1)
-        assert list(store.chunks) == [1]
-        for start, data in ((0, b"x"), (-1, b"x"), (MIN_CHUNK, b"x")):
+        store.write_run(3, memoryview(FIVE.data)[3 * MIN_CHUNK :])
+        assert list(store.chunks) == []
+        store.mark_proved(3, 4)
+        store.mark_proved(3, 4)
+        store.write_run(1, FIVE.chunk(1))
+        store.mark_proved(1, 1)
+        assert list(store.chunks) == [1, 3, 4]
+        for first, data in ((0, FIVE.data[: 2 * MIN_CHUNK]), (0, b"x"), (2, FIVE.data[: MIN_CHUNK + 1]), (4, b"x" * 9)):
             with pytest.raises(LocalProtocolError):
-                store.write_unproved(1, start, data)
-        with pytest.raises(LocalProtocolError):
-            store.write_unproved(4, MIN_CHUNK - 8, b"xx")
-    await fetch(tmp_path / "a", [0, 2, 3, 4])
+                store.write_run(first, data)
+    await fetch(tmp_path / "a", [0, 2])
     with open_target(tmp_path / "a", LIMITS) as target:
         await (await open_content(target, FIVE)).commit()
     assert (tmp_path / "a").read_bytes() == FIVE.data
@@ -257,7 +255,7 @@ async def test_a_store_that_is_opened_again_goes_on(tmp_path: Path) -> None:
 async def test_a_killed_fetch_loses_no_proved_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = textwrap.dedent(
         """
-        import sys, time, trio
+        import os, sys, time, trio
         from pathlib import Path
         from osp2p.content.chunk_store import open_chunks
         from osp2p.content.chunks import MIN_CHUNK
@@ -268,7 +266,7 @@ async def test_a_killed_fetch_loses_no_proved_chunk(tmp_path: Path, monkeypatch:
                 store = await open_chunks(target, 5 * MIN_CHUNK - 7, bytes.fromhex(sys.argv[2]))
                 for index in (3, 0, 4):
                     store.put(index, sys.stdin.buffer.read(store.size - 4 * MIN_CHUNK if index == 4 else MIN_CHUNK))
-                store.write_unproved(1, 0, b"not proved")
+                os.pwrite(store.fd, b"not proved", MIN_CHUNK)
                 print("ready", flush=True)
                 time.sleep(60)
         trio.run(main)

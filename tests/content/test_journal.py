@@ -38,7 +38,7 @@ def journal_of(proved: list[int], hashes_after: int | None = None) -> Iterator[P
         for number, index in enumerate(proved):
             if number == hashes_after:
                 writer.add_hashes(HASHES)
-            writer.add_proved(index)
+            writer.add_proved([index])
         writer.close()
         writer.close()
         yield path
@@ -105,9 +105,9 @@ def test_garbage_is_no_journal(data: bytes) -> None:
 def test_a_record_that_makes_no_sense_ends_the_journal(tmp_path: Path) -> None:
     for nonsense in (COUNT, 2**32 - 1):
         writer = JournalWriter.begin(tmp_path / "a", HEADER)
-        writer.add_proved(1)
-        writer.add_proved(nonsense)
-        writer.add_proved(2)
+        writer.add_proved([1])
+        writer.add_proved([nonsense])
+        writer.add_proved([2])
         writer.close()
         state = read_journal(tmp_path / "a")
         assert state is not None
@@ -115,7 +115,7 @@ def test_a_record_that_makes_no_sense_ends_the_journal(tmp_path: Path) -> None:
     for hashes in (HASHES[:-32], bytes(len(HASHES))):
         writer = JournalWriter.begin(tmp_path / "a", HEADER)
         writer.add_hashes(hashes)
-        writer.add_proved(1)
+        writer.add_proved([1])
         writer.close()
         state = read_journal(tmp_path / "a")
         assert state is not None
@@ -133,7 +133,7 @@ def test_a_torn_journal_goes_on(before: list[int], after: list[int], length: int
         believed = list(state.proved)
         writer = JournalWriter.resume(path, state)
         for index in after:
-            writer.add_proved(index)
+            writer.add_proved([index])
         writer.close()
         again = read_journal(path)
     assert again is not None
@@ -142,7 +142,7 @@ def test_a_torn_journal_goes_on(before: list[int], after: list[int], length: int
 
 def test_a_write_that_failed_halfway_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = JournalWriter.begin(tmp_path / "a", HEADER)
-    writer.add_proved(1)
+    writer.add_proved([1])
     pwrite = os.pwrite
     calls = []
 
@@ -154,9 +154,9 @@ def test_a_write_that_failed_halfway_is_overwritten(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "pwrite", failing)
     with pytest.raises(OSError, match="No space"):
-        writer.add_proved(2)
+        writer.add_proved([2])
     monkeypatch.undo()
-    writer.add_proved(3)
+    writer.add_proved([3])
     writer.close()
     state = read_journal(tmp_path / "a")
     assert state is not None

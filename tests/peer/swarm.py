@@ -89,16 +89,20 @@ class SharedStore:
         assert hashes == self._truth.hashes
         self.hashes = hashes
 
-    def write_unproved(self, index: int, start: int, data: memoryview) -> None:
+    def write_run(self, first: int, data: memoryview) -> None:
         if self.fails_after is not None and len(self.writes) >= self.fails_after:
             raise StoreError("the disk is gone")
-        assert index not in self.chunks
-        assert data == self._truth.chunk(index)[start : start + len(data)]
-        self.writes.append(index)
+        while data:
+            chunk = self._truth.chunk(first)
+            assert first not in self.chunks
+            assert data[: len(chunk)] == chunk
+            self.writes.append(first)
+            first, data = first + 1, data[len(chunk) :]
 
-    def mark_proved(self, index: int) -> None:
-        assert index in self.writes
-        assert self.chunks.add(index)
+    def mark_proved(self, first: int, last: int) -> None:
+        for index in range(first, last + 1):
+            assert index in self.writes
+            assert self.chunks.add(index)
 
 
 @dataclass(eq=False)

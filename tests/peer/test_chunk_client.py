@@ -300,14 +300,14 @@ async def test_large_answers_come_in_batches_and_small_ones_by_chunks() -> None:
         assert taken.chunks[3:] == [(1, CHUNKS[1]), (2, CHUNKS[2]), (3, CHUNKS[3])]
 
 
-async def test_a_batch_is_left_alone_until_the_next_was_taken() -> None:
+async def test_a_batch_is_left_alone_until_as_many_were_taken_as_there_are_spare_buffers() -> None:
     """It may still be in another thread's hand meanwhile."""
     limits = replace(LIMITS, thread_batch=2 * MIN_CHUNK)
     views: list[tuple[int, memoryview]] = []
 
     async def take(first: int, view: memoryview) -> None:
         await trio.lowlevel.checkpoint()
-        for before, earlier in views[-1:]:
+        for before, earlier in views[-client.spare :]:
             assert earlier == BODY[before * MIN_CHUNK : before * MIN_CHUNK + len(earlier)]
         views.append((first, view))
 

@@ -48,18 +48,20 @@ class Store:
             raise self.failing["list", 0]
         self.hashes = hashes
 
-    def write_unproved(self, index: int, start: int, data: memoryview) -> None:
+    def write_run(self, first: int, data: memoryview) -> None:
         if self.hold is not None:
             assert self.hold.wait(10)
-        if ("write", index) in self.failing:
-            raise self.failing["write", index]
-        self.body[index * MIN_CHUNK + start : index * MIN_CHUNK + start + len(data)] = data
-        self.written.append((index, threading.current_thread() is threading.main_thread()))
+        for index in range(first, first - (-len(data) // MIN_CHUNK)):
+            if ("write", index) in self.failing:
+                raise self.failing["write", index]
+            self.written.append((index, threading.current_thread() is threading.main_thread()))
+        self.body[first * MIN_CHUNK : first * MIN_CHUNK + len(data)] = data
 
-    def mark_proved(self, index: int) -> None:
-        if ("mark", index) in self.failing:
-            raise self.failing["mark", index]
-        assert self.chunks.add(index)
+    def mark_proved(self, first: int, last: int) -> None:
+        for index in range(first, last + 1):
+            if ("mark", index) in self.failing:
+                raise self.failing["mark", index]
+            assert self.chunks.add(index)
 
 
 @dataclass
