@@ -6,7 +6,8 @@
     ├── LocalProtocolError          we were about to break the protocol: a bug of ours or of a caller
     ├── RemoteProtocolError         they broke the protocol; carries the reply code that fits
     │   ├── LineTooLong
-    │   └── MalformedLine
+    │   ├── MalformedLine
+    │   └── MalformedDatagram       one datagram of the overlay; its code is KRPC's
     ├── NetworkError                the network failed, not the protocol
     │   ├── ConnectFailed           nobody listens, no route, refused, unknown host
     │   ├── ConnectionLost          closed, reset or cut off in the middle
@@ -15,6 +16,9 @@
     ├── TrackerError
     │   ├── TrackerUnreachable      no tracker answers at that address
     │   └── TrackerRefused          it answered, with a code other than 2xx
+    ├── OverlayError                the overlay did not do what we need of it
+    │   ├── OverlayUnreachable      nobody answers at the addresses to join through
+    │   └── NotStored               no node took what was to be kept, or some refused it as outdated
     ├── TransferError               one file could not be fetched
     │   ├── NobodyHasIt
     │   ├── SourceRefused           this holder does not serve it (or serves an empty answer)
@@ -27,6 +31,12 @@
     │   ├── DiskFull
     │   ├── TargetLocked            another fetch is writing the same target
     │   └── SourceChanged           a shared file shrank or changed while it was being sent
+    ├── CallError                   a call of another node's method brought no result
+    │   ├── NodeNotFound            nobody knows where the node is, or who has the service
+    │   ├── NetworkFailed           it cannot be reached, was cut off, or somebody else answers in its place
+    │   ├── CallTimedOut            there was no answer in time
+    │   ├── Refused                 the node does not do it; carries the reply's code
+    │   └── Fault                   the method was called, and failed; carries the fault's code
     ├── UnsafeName                  a name that would leave the shared directory, or cannot be a file's name
     └── AttackError                 an attack of ours (osp2p.evil) that does not begin
         ├── UnknownAttack           there is none of that name
@@ -64,6 +74,17 @@ class LineTooLong(RemoteProtocolError):
 
 class MalformedLine(RemoteProtocolError):
     """A line does not have the form that its verb demands. The connection may go on."""
+
+
+class MalformedDatagram(RemoteProtocolError):
+    """A datagram of the overlay, or what it carries, does not have the form that it must have.
+
+    Attributes:
+        code: of KRPC, 203 unless said otherwise.
+    """
+
+    def __init__(self, text: str, code: int = 203) -> None:
+        super().__init__(text, code)
 
 
 class NetworkError(Osp2pError):
@@ -107,6 +128,18 @@ class TrackerRefused(TrackerError):
 
     def __str__(self) -> str:
         return str(self.args[1])
+
+
+class OverlayError(Osp2pError):
+    """The overlay did not do what we need of it."""
+
+
+class OverlayUnreachable(OverlayError):
+    """No node of the overlay answers."""
+
+
+class NotStored(OverlayError):
+    """No node took what was to be kept, or some refused it as outdated."""
 
 
 class TransferError(Osp2pError):
@@ -155,6 +188,65 @@ class TargetLocked(StoreError):
 
 class SourceChanged(StoreError):
     """A shared file shrank or changed while it was being sent."""
+
+
+class CallError(Osp2pError):
+    """A call of another node's method brought no result."""
+
+
+class NodeNotFound(CallError):
+    """Nobody knows where a node is, or which node has a service."""
+
+
+class NetworkFailed(CallError):
+    """The node cannot be reached, the connection was cut off, or the answer is not the node's.
+
+    Attributes:
+        may_have_run: whether the call may have been carried out all the same.
+    """
+
+    def __init__(self, text: str, may_have_run: bool = False) -> None:
+        super().__init__(text, may_have_run)
+        self.may_have_run = may_have_run
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class CallTimedOut(CallError):
+    """There was no answer in time; the call may have been carried out all the same."""
+
+
+class Refused(CallError):
+    """The node does not do what it was asked, and nothing was carried out.
+
+    Attributes:
+        code: the reply's three digits.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class Fault(CallError):
+    """The method was called, and failed. A method that raises it chooses what its caller sees.
+
+    Attributes:
+        code: a number that the method chose, or one of the agreed ones, which are negative.
+        text: what went wrong.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class UnsafeName(Osp2pError):

@@ -15,6 +15,7 @@ STALLED = 5
 MISMATCH = 6
 SOME_FAILED = 7
 DISK = 8
+FAULT = 9
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
@@ -23,12 +24,13 @@ MEANINGS: dict[int, str] = {
     DONE: "done; after get: the bytes are on disk",
     UNEXPECTED: "a fault of this program; OSP2P_DEBUG=1 shows where",
     USAGE: "wrong usage, or a name that cannot be a file's",
-    NOBODY_HAS_IT: "nobody has the file, or nobody serves it",
+    NOBODY_HAS_IT: "nobody has the file, or serves it; nobody knows the node, or has the service",
     UNREACHABLE: "the tracker or the network cannot be reached, or refuses",
-    STALLED: "the bytes stopped coming, or came too slowly",
+    STALLED: "the bytes stopped coming, or came too slowly; a call was not answered in time",
     MISMATCH: "what arrived is not what was announced, or nothing proves it and --require-verified asks for proof",
     SOME_FAILED: "some files arrived and some did not, or they failed for different reasons",
     DISK: "the local disk: full, locked, not readable or writable, or the file is larger than allowed",
+    FAULT: "the called method failed, on the other node",
     INTERRUPTED: "interrupted (a tracker or a sharer that is told to end: 0)",
     PIPE_CLOSED: "the program that read our output went away",
 }
@@ -40,6 +42,7 @@ CODES: dict[type[errors.Osp2pError], int] = {
     errors.RemoteProtocolError: UNREACHABLE,
     errors.LineTooLong: UNREACHABLE,
     errors.MalformedLine: UNREACHABLE,
+    errors.MalformedDatagram: UNREACHABLE,
     errors.NetworkError: UNREACHABLE,
     errors.ConnectFailed: UNREACHABLE,
     errors.ConnectionLost: UNREACHABLE,
@@ -48,6 +51,9 @@ CODES: dict[type[errors.Osp2pError], int] = {
     errors.TrackerError: UNREACHABLE,
     errors.TrackerUnreachable: UNREACHABLE,
     errors.TrackerRefused: UNREACHABLE,
+    errors.OverlayError: UNREACHABLE,
+    errors.OverlayUnreachable: UNREACHABLE,
+    errors.NotStored: UNREACHABLE,
     errors.TransferError: UNEXPECTED,
     errors.NobodyHasIt: NOBODY_HAS_IT,
     errors.SourceRefused: NOBODY_HAS_IT,
@@ -60,6 +66,12 @@ CODES: dict[type[errors.Osp2pError], int] = {
     errors.DiskFull: DISK,
     errors.TargetLocked: DISK,
     errors.SourceChanged: DISK,
+    errors.CallError: UNREACHABLE,
+    errors.NodeNotFound: NOBODY_HAS_IT,
+    errors.NetworkFailed: UNREACHABLE,
+    errors.CallTimedOut: STALLED,
+    errors.Refused: UNREACHABLE,
+    errors.Fault: FAULT,
     errors.UnsafeName: USAGE,
     errors.AttackError: USAGE,
     errors.UnknownAttack: USAGE,

@@ -1,0 +1,1 @@
+"""The overlay: a Kademlia network on the wire of BitTorrent's DHT, in which nodes find files and each other alone."""
