@@ -9,7 +9,15 @@ import re
 import pytest
 
 from osp2p import errors
-from osp2p.errors import LineTooLong, MalformedLine, Osp2pError, RemoteProtocolError, TrackerRefused
+from osp2p.errors import (
+    Fault,
+    LineTooLong,
+    MalformedLine,
+    Osp2pError,
+    Refused,
+    RemoteProtocolError,
+    TrackerRefused,
+)
 
 
 def drawn() -> dict[str, str]:
@@ -60,7 +68,7 @@ def test_every_class_says_what_it_means(cls: type[Osp2pError]) -> None:
 
 
 def make(cls: type[Osp2pError], text: str) -> Osp2pError:
-    return TrackerRefused(300, text) if cls is TrackerRefused else cls(text)
+    return cls(300, text) if cls in (TrackerRefused, Refused, Fault) else cls(text)
 
 
 @pytest.mark.parametrize("cls", classes())
