@@ -171,7 +171,7 @@ def chosen_trackers(arguments: argparse.Namespace) -> list[str]:
         UsageError: what was named is no address.
     """
     from osp2p.errors import MalformedLine
-    from osp2p.peer.tracker_client import parse_tracker
+    from osp2p.wire.address import parse_tracker
 
     named: list[str] = arguments.tracker
     origin = "-t"
@@ -182,5 +182,5 @@ def chosen_trackers(arguments: argparse.Namespace) -> list[str]:
         try:
             parse_tracker(text)
         except MalformedLine as error:
-            raise UsageError(f"{origin} {escape(text)}: {error}") from None
+            raise UsageError(f"{origin}: {escape(str(error))}") from None
     return named

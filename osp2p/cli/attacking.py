@@ -14,7 +14,7 @@ from osp2p.cli.exits import DONE
 from osp2p.cli.text import escape, format_seconds, format_size
 from osp2p.evil import Attacked, EvilPeer, run_evil_peer
 from osp2p.net.groups import one_error
-from osp2p.peer.tracker_client import parse_tracker
+from osp2p.wire.address import parse_tracker
 
 
 async def run_evil(arguments: Namespace, console: Console) -> int:

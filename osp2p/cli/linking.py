@@ -15,8 +15,7 @@ from osp2p.content.digest import digest_in_thread, verify_file
 from osp2p.errors import ChecksumMismatch, MalformedLine, NobodyHasIt
 from osp2p.net import TcpNetwork
 from osp2p.peer.node import open_node
-from osp2p.peer.tracker_client import parse_tracker
-from osp2p.wire.address import Address
+from osp2p.wire.address import Address, parse_tracker
 from osp2p.wire.entry import parse_b3
 from osp2p.wire.link import SCHEME, Link, parse_link
 

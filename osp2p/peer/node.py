@@ -26,10 +26,10 @@ from osp2p.peer.many_fetch import ManyFetch, Wanted
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.peer.sharing import Sharing
-from osp2p.peer.tracker_client import TrackerFacts, parse_tracker
+from osp2p.peer.tracker_client import TrackerFacts
 from osp2p.peer.trackers import Trackers
 from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
-from osp2p.wire.address import Address
+from osp2p.wire.address import Address, parse_tracker
 from osp2p.wire.entry import FileEntry, PeerEntry
 
 #: The first port that a peer tries to listen on. Source: the 2007 peer.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from osp2p.limits import Limits
 from osp2p.net import LineConnection, Network
 from osp2p.net.errors import deadline
 from osp2p.net.groups import one_error
-from osp2p.wire.address import Address, parse_port
+from osp2p.wire.address import Address
 from osp2p.wire.checksum import parse_md5
 from osp2p.wire.entry import FileEntry, PeerEntry, parse_b3, parse_file_line, parse_number, parse_peer_line
 from osp2p.wire.reply import Reply
@@ -35,9 +34,6 @@ from osp2p.wire.request import write_request
 Value = TypeVar("Value")
 Entry = TypeVar("Entry", FileEntry, PeerEntry)
 Entry_co = TypeVar("Entry_co", covariant=True)
-
-#: Where a tracker listens unless it is told otherwise. Source: the 2007 programs.
-DEFAULT_TRACKER_PORT = 11111
 
 #: How many requests are on their way at a time to a tracker that said HELLO; an old one gets one at a time.
 _WINDOW = 500
@@ -385,26 +381,6 @@ def _weight(reply: Reply) -> int:
     """About how much memory a reply takes, for bounding that of many."""
     lines = len(reply.data) + len(reply.context)
     return sum(map(len, reply.data)) + sum(len(text) for _, text in reply.context) + _LINE_WEIGHT * lines
-
-
-def parse_tracker(text: str) -> tuple[str, int]:
-    """Read how a user names a tracker: ``host``, ``port``, ``host:port`` or ``[ipv6]:port``.
-
-    Raises:
-        MalformedLine: none of these.
-    """
-    if text.isascii() and text.isdigit():
-        return "127.0.0.1", parse_port(text.encode())
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise MalformedLine(f"{text!r} is no tracker: write HOST, PORT, HOST:PORT or [IPV6]:PORT")
-        port = rest[1:]
-    else:
-        host, _, port = text.partition(":")
-    if not host or any(character.isspace() for character in host):
-        raise MalformedLine(f"{text!r} is no tracker: write HOST, PORT, HOST:PORT or [IPV6]:PORT")
-    return host, parse_port(os.fsencode(port)) if port or text.endswith(":") else DEFAULT_TRACKER_PORT
 
 
 @asynccontextmanager

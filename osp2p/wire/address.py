@@ -9,9 +9,13 @@ for something else than it is. The port is decimal, 1 to 65535, in at most five 
 from __future__ import annotations
 
 import ipaddress
+import os
 from typing import NamedTuple
 
 from osp2p.errors import MalformedLine
+
+#: Where a tracker listens unless it is told otherwise. Source: the 2007 programs.
+DEFAULT_TRACKER_PORT = 11111
 
 #: Longest host in bytes that is looked at: more than any IPv6 address with its brackets has.
 _MAX_HOST = 64
@@ -83,3 +87,33 @@ def _parse_ip(text: str, ipv6: bool) -> ipaddress.IPv4Address | ipaddress.IPv6Ad
     if ip.scope_id is not None:
         raise ValueError("a zone means nothing on another machine")
     return ip.ipv4_mapped or ip
+
+
+def parse_tracker(text: str) -> tuple[str, int]:
+    """Read how a user names a tracker: ``host``, ``port``, ``host:port`` or ``[ipv6]:port``.
+
+    Returns: host, IPv6 without brackets, and port; 127.0.0.1 and 11111 where they are left out.
+
+    Raises:
+        MalformedLine: none of these.
+    """
+    try:
+        if text.isascii() and text.isdigit():
+            return "127.0.0.1", parse_port(text.encode())
+        host, port = _split_tracker(text)
+        if host and not any(character.isspace() for character in host):
+            return host, DEFAULT_TRACKER_PORT if port is None else parse_port(os.fsencode(port))
+    except MalformedLine as error:
+        raise MalformedLine(f"{text!r} names no tracker: {error}") from None
+    raise MalformedLine(f"{text!r} names no tracker: write HOST, PORT, HOST:PORT or [IPV6]:PORT")
+
+
+def _split_tracker(text: str) -> tuple[str, str | None]:
+    """Cut a tracker's name into host and port. Returns: no host where it has not the form; no port if none stands."""
+    if not text.startswith("["):
+        host, colon, port = text.partition(":")
+        return ("", None) if ":" in port else (host, port if colon else None)
+    host, bracket, rest = text[1:].partition("]")
+    if not bracket or (rest and not rest.startswith(":")):
+        return "", None
+    return host, rest[1:] if rest else None

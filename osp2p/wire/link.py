@@ -11,12 +11,9 @@ import re
 from dataclasses import dataclass
 
 from osp2p.errors import MalformedLine
-from osp2p.wire.address import parse_port
+from osp2p.wire.address import DEFAULT_TRACKER_PORT, parse_port
 from osp2p.wire.entry import parse_b3
 from osp2p.wire.word import unquote
-
-#: Where a tracker listens unless it is told otherwise. Source: the 2007 programs.
-DEFAULT_TRACKER_PORT = 11111
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9/._+,-]")
 

@@ -7,14 +7,11 @@ from dataclasses import replace
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from osp2p.errors import (
     ConnectionLost,
     LineTooLong,
-    MalformedLine,
     TimedOut,
     TrackerError,
     TrackerRefused,
@@ -22,7 +19,7 @@ from osp2p.errors import (
 )
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
-from osp2p.peer.tracker_client import DEFAULT_TRACKER_PORT, TrackerFacts, open_tracker, parse_tracker
+from osp2p.peer.tracker_client import TrackerFacts, open_tracker
 from osp2p.wire.address import Address
 from osp2p.wire.checksum import write_md5
 from tests.peer.scripted import (
@@ -357,60 +354,3 @@ async def test_a_blank_line_is_a_sign_of_life(autojump_clock: MockClock) -> None
         await client.keep_alive()
         assert await client.list_files() == []
         assert heard.heard == [b"HELLO OSP2P/2", b"", b"LIST"]
-
-
-# --- how users name a tracker ---
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("12345", ("127.0.0.1", 12345)),
-        ("example.org", ("example.org", DEFAULT_TRACKER_PORT)),
-        ("example.org:1", ("example.org", 1)),
-        ("10.0.0.1:65535", ("10.0.0.1", 65535)),
-        ("[::1]", ("::1", DEFAULT_TRACKER_PORT)),
-        ("[::1]:80", ("::1", 80)),
-    ],
-)
-def test_a_tracker_is_named(text: str, expected: tuple[str, int]) -> None:
-    assert parse_tracker(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        ":",
-        ":1",
-        "0",
-        "65536",
-        "123456",
-        "a:",
-        "a:0",
-        "a:x",
-        "a:1:2",
-        "::1",
-        "[::1",
-        "[::1]x",
-        "[::1]:",
-        "[]:1",
-        "a b",
-        "a:\udcff",
-        "a:१",
-    ],
-)
-def test_what_names_no_tracker(text: str) -> None:
-    with pytest.raises(MalformedLine):
-        parse_tracker(text)
-
-
-@given(st.text(max_size=30))
-def test_any_text_names_a_tracker_or_is_malformed(text: str) -> None:
-    try:
-        host, port = parse_tracker(text)
-    except MalformedLine:
-        return
-    assert host
-    assert not any(character.isspace() for character in host)
-    assert 0 < port < 65536

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from osp2p.errors import MalformedLine
-from osp2p.wire.address import Address, parse_address, parse_port
+from osp2p.wire.address import DEFAULT_TRACKER_PORT, Address, parse_address, parse_port, parse_tracker
 
 PORTS = st.integers(min_value=1, max_value=65535)
 
@@ -140,3 +140,61 @@ def test_any_word_is_an_address_or_malformed(word: bytes, ipv6: bool) -> None:
     assert parse_address(str(address).encode(), ipv6=ipv6) == address
     assert 0 < address.port < 65536
     assert str(ipaddress.ip_address(address.host)) == address.host
+
+
+# --- how users name a tracker ---
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12345", ("127.0.0.1", 12345)),
+        ("example.org", ("example.org", DEFAULT_TRACKER_PORT)),
+        ("example.org:1", ("example.org", 1)),
+        ("10.0.0.1:65535", ("10.0.0.1", 65535)),
+        ("[::1]", ("::1", DEFAULT_TRACKER_PORT)),
+        ("[::1]:80", ("::1", 80)),
+    ],
+)
+def test_a_tracker_is_named(text: str, expected: tuple[str, int]) -> None:
+    assert parse_tracker(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        ":1",
+        "0",
+        "65536",
+        "123456",
+        "a:",
+        "a:0",
+        "a:x",
+        "a:1:2",
+        "::1",
+        "[::1",
+        "[::1]x",
+        "[::1]:",
+        "[]:1",
+        "a b",
+        "a:\udcff",
+        "a:१",
+    ],
+)
+def test_what_names_no_tracker(text: str) -> None:
+    with pytest.raises(MalformedLine, match="names no tracker") as caught:
+        parse_tracker(text)
+    assert str(caught.value).startswith(repr(text))
+
+
+@given(st.text(max_size=30))
+def test_any_text_names_a_tracker_or_is_malformed(text: str) -> None:
+    try:
+        host, port = parse_tracker(text)
+    except MalformedLine:
+        return
+    assert host
+    assert not any(character.isspace() for character in host)
+    assert 0 < port < 65536
