@@ -391,9 +391,10 @@ def _file_lines(session: Session, name: bytes) -> list[bytes]:
 
 
 def _size_and_b3(contents: Sequence[Content]) -> tuple[int | None, bytes | None]:
-    """What is claimed of contents that count as one."""
-    size = next((content.known_size for content in contents if content.known_size is not None), None)
-    return size, next((content.b3 for content in contents if content.b3 is not None), None)
+    """What is claimed of contents that count as one: of the one with a b3 first, since its size belongs to the b3."""
+    ordered = sorted(contents, key=lambda content: content.b3 is None)
+    size = next((content.known_size for content in ordered if content.known_size is not None), None)
+    return size, ordered[0].b3 if ordered else None
 
 
 @VERBS.verb("MD5SUM", (1, 1), "MD5SUM file [b3=]", "tell the checksum of a file")

@@ -103,8 +103,9 @@ class Content:
         return None if self.size == DISPUTED else self.size
 
     def agrees(self, other: Content) -> bool:
-        """Whether no known MD5 tells the two apart."""
-        return self.md5 is None or other.md5 is None or self.md5 == other.md5
+        """Whether neither a known MD5 nor a known size tells the two apart."""
+        same_md5 = self.md5 is None or other.md5 is None or self.md5 == other.md5
+        return same_md5 and (self.known_size is None or other.known_size in (None, self.known_size))
 
     def sweep(self) -> None:
         """Drop the places of peers that have left, but for those whose registration is still to be struck out."""
@@ -139,7 +140,10 @@ class Rivals:
         return (content for peer, content in order if not peer.gone)
 
     def find_default(self) -> tuple[Content, ...]:
-        """The default: the oldest registration's content, and its companion, if there is one."""
+        """The default: the oldest registration's content, and its companion, if there is one.
+
+        Two that disagree about the size are two contents: else the size of one would stand beside the b3 of the other.
+        """
         oldest = next(self.by_age(), None)
         if oldest is None:
             return ()

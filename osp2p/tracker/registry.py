@@ -6,8 +6,8 @@ HELLO there is one content a name, as in 2007. All that a content says is claime
 
 The **default** of a name is what base clients see, and what WANT, STAT and MD5SUM mean without ``b3=``. It is the
 content of whoever has registered the name for the longest time (holders of the whole file before partial ones),
-together with one companion: a holder that named no b3 is taken to mean the default content unless its MD5 says
-otherwise, and if such a holder is the oldest, the oldest b3 that its MD5 doesn't contradict counts as its own.
+together with one companion: a holder that named no b3 is taken to mean the default content unless its MD5 or its size
+says otherwise, and if such a holder is the oldest, the oldest b3 that neither contradicts counts as its own.
 
 Memory is what counts here: at a million registrations, each (peer, file) costs an entry in the peer's dictionary and a
 place in the content's list, and nothing else. A list keeps the places of holders that have left until somebody looks at
@@ -286,6 +286,8 @@ class Registry:
         if claim.size is not None and claim.size != content.size and claim.b3 == content.b3:
             # Two sizes of one b3 contradict each other; without b3, two registrants may disagree.
             content.size = claim.size if content.size is None else DISPUTED
+            if content.rivals is not None:
+                content.rivals.default = None
         return before != (content.md5, content.size)
 
     def _join(self, peer: Peer, content: Content, claim: Claim) -> None:

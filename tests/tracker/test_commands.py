@@ -308,6 +308,18 @@ def test_stat_tells_what_is_registered(state: TrackerState) -> None:
     assert code(session, b"MD5SUM f b3=" + Y) == 300
 
 
+def test_the_size_beside_a_b3_is_the_b3s(state: TrackerState) -> None:
+    """Even where the oldest registrant has not told its b3 yet, and says another size or none."""
+    old = hello(state, b"ADDR a 127.0.0.1:1", b"HAVE f size=5", b"HAVE g")
+    hello(state, b"ADDR b 127.0.0.1:2", b"HAVE f size=6 b3=" + Y, b"HAVE g size=7 b3=" + X)
+    assert data(old, b"STAT f") == [b"PARTIAL 0", b"PEERS 1", b"SIZE 5"]
+    assert data(old, b"STAT f b3=" + Y) == [b"B3 " + Y, b"PARTIAL 0", b"PEERS 1", b"SIZE 6"]
+    assert data(old, b"LIST prefix=f") == [b"FILE f size=5", b"FILE f size=6 b3=" + Y]
+    assert data(old, b"STAT g") == [b"B3 " + X, b"PARTIAL 0", b"PEERS 2", b"SIZE 7"]
+    assert code(old, b"HAVE f size=6") == 200
+    assert data(old, b"STAT f") == [b"B3 " + Y, b"PARTIAL 0", b"PEERS 2", b"SIZE 6"]
+
+
 def test_list_gives_pages_in_order(state: TrackerState) -> None:
     session = hello(state, b"ADDR a 127.0.0.1:1")
     names = sorted([b"a", b"b", b"b.1", b"b.2", b"b/x", b"c", b"ca", b"%FF"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from osp2p.tracker.holdings import DISPUTED, Content, Peer, Rivals
 from osp2p.wire.address import Address
 
@@ -27,6 +29,13 @@ def test_contents_without_known_difference_agree() -> None:
     assert two.agrees(one)
     two.md5 = M2
     assert not one.agrees(two)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "agree"), [(5, 6, False), (5, 5, True), (5, None, True), (5, DISPUTED, True), (DISPUTED, 5, True)]
+)
+def test_two_sizes_are_two_contents(one: int, two: int | None, agree: bool) -> None:
+    assert Content(b"f", size=one).agrees(Content(b"f", b3=bytes(32), size=two)) == agree
 
 
 def test_a_disputed_size_is_not_known() -> None:
