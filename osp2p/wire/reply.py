@@ -43,6 +43,12 @@ class Reply:
         return 200 <= self.code < 300
 
 
+def terminator_code(line: bytes) -> int | None:
+    """The code of a line that ends a reply; None of any other line."""
+    match = _TERMINATOR.match(line)
+    return int(match[1]) if match else None
+
+
 class ReplyParser:
     """Puts lines together to replies.
 

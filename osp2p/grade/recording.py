@@ -1,0 +1,261 @@
+"""A network that writes down all that is said on it; what happens on it is the same without."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+
+from osp2p.errors import ConnectionLost
+from osp2p.grade.transcript import HEADING, Entry, Scribe, Way, write_entry
+from osp2p.net import Connection, Listener, Network
+from osp2p.net.errors import describe, disk_errors
+from osp2p.wire.address import Address
+
+logger = logging.getLogger("osp2p.grade")
+
+#: How much of a file that is sent past Python is read again at a time.
+_READ_BYTES = 1 << 20
+
+Note = Callable[[Entry], None]
+
+
+class Recorder:
+    """Numbers connections, and hands on what was said on them.
+
+    Args:
+        note: told of each entry; may not raise.
+    """
+
+    def __init__(self, note: Note) -> None:
+        self._note = note
+        self._begun = trio.current_time()
+        self._connections = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return trio.current_time() - self._begun
+
+    def note(self, *entries: Entry) -> None:
+        """Hand entries on."""
+        for entry in entries:
+            self._note(entry)
+
+    def accepted(self, connection: Connection) -> RecordedConnection:
+        """Somebody connected to us. Returns: the same connection, whose bytes are written down."""
+        return self._recorded(connection, Scribe(self._next(), "accept", str(connection.remote)))
+
+    def connected(self, connection: Connection) -> RecordedConnection:
+        """We connected to somebody. Returns: the same connection, whose bytes are written down."""
+        return self._recorded(connection, Scribe(self._next(), "connect", str(connection.remote)))
+
+    def _next(self) -> int:
+        self._connections += 1
+        return self._connections
+
+    def _recorded(self, connection: Connection, scribe: Scribe) -> RecordedConnection:
+        self.note(scribe.opened(self.seconds))
+        return RecordedConnection(connection, scribe, self)
+
+
+class RecordedConnection:
+    """A connection whose bytes are written down once they have moved. See `Connection` for its methods.
+
+    Bytes that are received or sent when the connection is over already have an entry no more: the last entry of a
+    connection is its end.
+    """
+
+    def __init__(self, connection: Connection, scribe: Scribe, recorder: Recorder) -> None:
+        self._connection = connection
+        self._scribe = scribe
+        self._recorder = recorder
+        self._over = False
+        self._their_end = False
+
+    @property
+    def remote(self) -> Address:
+        return self._connection.remote
+
+    @property
+    def local(self) -> Address:
+        return self._connection.local
+
+    def _moved(self, way: Way, data: bytes) -> None:
+        if not self._over:
+            self._recorder.note(*self._scribe.moved(way, data, self._recorder.seconds))
+
+    def _came(self, data: bytes) -> None:
+        if data:
+            self._moved("<", data)
+        elif not self._their_end and not self._over:
+            self._their_end = True
+            self._recorder.note(*self._scribe.ended("<", self._recorder.seconds))
+
+    def _end(self, *, lost: bool) -> None:
+        if not self._over:
+            self._over = True
+            self._recorder.note(*self._scribe.closed(self._recorder.seconds, lost=lost))
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except ConnectionLost:
+            self._end(lost=True)
+            raise
+
+    async def receive(self, max_bytes: int) -> bytes:
+        with self._losing():
+            data = await self._connection.receive(max_bytes)
+        self._came(data)
+        return data
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        with self._losing():
+            count = await self._connection.receive_into(buffer)
+        self._came(bytes(buffer[:count]))
+        return count
+
+    async def send(self, data: bytes | memoryview) -> None:
+        with self._losing():
+            await self._connection.send(data)
+        self._moved(">", bytes(data))
+
+    async def send_file_some(self, fd: int, offset: int, count: int) -> int:
+        with self._losing():
+            sent = await self._connection.send_file_some(fd, offset, count)
+        self._sent_file(fd, offset, sent)
+        return sent
+
+    async def send_file(self, fd: int, offset: int, count: int) -> int:
+        with self._losing():
+            sent = await self._connection.send_file(fd, offset, count)
+        self._sent_file(fd, offset, sent)
+        return sent
+
+    def _sent_file(self, fd: int, offset: int, count: int) -> None:
+        """Read again what the system has sent. A file that changes meanwhile is written down as it is now."""
+        end = offset + count
+        while offset < end:
+            data = os.pread(fd, min(end - offset, _READ_BYTES), offset)
+            if not data:
+                return
+            self._moved(">", data)
+            offset += len(data)
+
+    async def send_eof(self) -> None:
+        with self._losing():
+            await self._connection.send_eof()
+        if not self._over:
+            self._recorder.note(*self._scribe.ended(">", self._recorder.seconds))
+
+    def close(self) -> None:
+        self._end(lost=False)
+        self._connection.close()
+
+    def abort(self) -> None:
+        self._end(lost=True)
+        self._connection.abort()
+
+
+class _RecordedListener:
+    """A listener whose connections are recorded."""
+
+    def __init__(self, listener: Listener, recorder: Recorder) -> None:
+        self._listener = listener
+        self._recorder = recorder
+
+    @property
+    def address(self) -> Address:
+        return self._listener.address
+
+    async def accept(self) -> Connection:
+        return self._recorder.accepted(await self._listener.accept())
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+class RecordedNetwork:
+    """A network all of whose connections, made and taken, are recorded. See `Network`."""
+
+    def __init__(self, network: Network, recorder: Recorder) -> None:
+        self._network = network
+        self._recorder = recorder
+
+    async def connect(self, host: str, port: int) -> Connection:
+        return self._recorder.connected(await self._network.connect(host, port))
+
+    async def listen(self, port: int, host: str = "0.0.0.0") -> Listener:
+        return _RecordedListener(await self._network.listen(port, host), self._recorder)
+
+    async def resolve(self, host: str) -> list[str]:
+        return await self._network.resolve(host)
+
+    def local_addresses(self) -> list[str]:
+        return self._network.local_addresses()
+
+    def local_ipv6_addresses(self) -> list[str]:
+        return self._network.local_ipv6_addresses()
+
+
+class TranscriptFile:
+    """A transcript on the disk, line by line as things happen. A disk that takes no more ends the writing, with a word
+    about it, and nothing else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Begin a file.
+
+        Raises:
+            StoreError: it cannot be made.
+        """
+        self._path = path
+        with disk_errors(f"cannot write the transcript {os.fsdecode(path)}"):
+            self._file = open(path, "w", encoding="ascii", buffering=1)  # noqa: SIM115 - closed by `close`
+            self._file.write(f"{HEADING}\n# begun {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+
+    def write(self, entry: Entry) -> None:
+        """Write an entry, unless writing has ended."""
+        if self._file.closed:
+            return
+        try:
+            self._file.write(write_entry(entry) + "\n")
+        except OSError as error:
+            logger.warning("the transcript %s ends here: %s", os.fsdecode(self._path), describe(error))
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Close the file without what it could not write."""
+        try:
+            self._file.close()
+        except OSError:  # what is buffered cannot be written either, as was said
+            return
+
+    def close(self) -> None:
+        """End the transcript. Raises: StoreError."""
+        with disk_errors(f"cannot write the transcript {os.fsdecode(self._path)}"):
+            self._file.close()
+
+
+@contextmanager
+def recording(network: Network, path: str | None) -> Iterator[Network]:
+    """A network that writes a transcript to `path`; the same network, where there is none.
+
+    Raises:
+        StoreError: the file cannot be made.
+    """
+    if path is None:
+        yield network
+        return
+    transcript = TranscriptFile(Path(path))
+    try:
+        yield RecordedNetwork(network, Recorder(transcript.write))
+    finally:
+        transcript.close()
