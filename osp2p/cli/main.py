@@ -13,6 +13,7 @@ from osp2p import __version__
 from osp2p.cli import parsers
 from osp2p.cli.arguments import OptionParser, UsageError
 from osp2p.cli.console import Console, discard_stdout, set_up_logging, standard_streams
+from osp2p.cli.descriptors import raise_descriptor_limit
 from osp2p.cli.exits import DONE, INTERRUPTED, describe_codes
 from osp2p.cli.failures import report_failure
 from osp2p.cli.signals import Ending
@@ -226,6 +227,7 @@ def run_command(command: Command, name: str, argv: Sequence[str]) -> int:
         arguments.command_line = [*name.split(), *argv]
         console.begin(json=arguments.json)
         set_up_logging(console, arguments.verbose)
+        raise_descriptor_limit()
         return command.work(arguments, console, ending)
 
     return _guarded(name, command.interrupted, run)

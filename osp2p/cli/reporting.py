@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from osp2p.net import Admission
 from osp2p.net.groups import one_error
 from osp2p.peer.events import Event, Report
 from osp2p.peer.node import Node, open_node
@@ -35,7 +36,7 @@ class ShownNode:
 
 @asynccontextmanager
 async def open_shown_node(
-    arguments: Namespace, trackers: Sequence[str], show: Callable[[Event], None]
+    arguments: Namespace, trackers: Sequence[str], show: Callable[[Event], None], admission: Admission | None = None
 ) -> AsyncIterator[ShownNode]:
     """Open a node as the arguments say.
 
@@ -43,6 +44,7 @@ async def open_shown_node(
         arguments: `alias`, `port`, `limit_up`, `limit_down`, and endings that are not shared in `without`, if any.
         trackers: as `open_node` takes them.
         show: gets each event; what it raises ends the block.
+        admission: as `open_node` takes it.
     """
     send, receive = trio.open_memory_channel[Event | trio.Event](float("inf"))
 
@@ -65,5 +67,6 @@ async def open_shown_node(
                     limit_up=arguments.limit_up,
                     limit_down=arguments.limit_down,
                     without=getattr(arguments, "without", ()),
+                    admission=admission,
                 ) as node:
                     yield ShownNode(node, send)

@@ -19,7 +19,7 @@ from osp2p.cli.text import count_of, escape, shell_word
 from osp2p.content.name import local_path
 from osp2p.errors import Osp2pError
 from osp2p.limits import Limits
-from osp2p.net import TcpNetwork
+from osp2p.net import Admission, TcpNetwork
 from osp2p.net.groups import one_error
 from osp2p.peer.events import Event, FileAdded, FileRemoved, NotShared, Registered, TransferFailed
 from osp2p.peer.transfer import GetOptions
@@ -46,7 +46,9 @@ async def run_tracker(arguments: Namespace, console: Console) -> int:
     return DONE
 
 
-async def _start_tracker(nursery: trio.Nursery, port: int, options: TrackerOptions) -> Address:
+async def _start_tracker(
+    nursery: trio.Nursery, port: int, options: TrackerOptions, admission: Admission | None = None
+) -> Address:
     """Run a tracker in a nursery. Returns: where it listens for IPv4."""
 
     async def serve(task_status: trio.TaskStatus[list[Address]]) -> None:
@@ -56,6 +58,7 @@ async def _start_tracker(nursery: trio.Nursery, port: int, options: TrackerOptio
             options=options,
             limits=Limits(),
             rng=random.Random(),
+            admission=admission,
             task_status=task_status,
         )
 
@@ -123,13 +126,14 @@ async def share(arguments: Namespace, console: Console) -> int:
     directory = arguments.directory[0]
     check_directory(directory)
     if not arguments.host:
-        return await _share(arguments, console, chosen_trackers(arguments), None)
+        return await _share(arguments, console, chosen_trackers(arguments))
     if arguments.tracker:
         raise UsageError("--host runs a tracker of its own: leave out -t")
+    admission = Admission(Limits())  # one for both servers, because they share this process's file descriptors
     with one_error():
         async with trio.open_nursery() as nursery:
-            address = await _start_tracker(nursery, arguments.tracker_port, TrackerOptions())
-            await _share(arguments, console, [f"127.0.0.1:{address.port}"], address.port)
+            address = await _start_tracker(nursery, arguments.tracker_port, TrackerOptions(), admission)
+            await _share(arguments, console, [f"127.0.0.1:{address.port}"], address.port, admission)
     return DONE
 
 
@@ -143,14 +147,21 @@ def check_directory(directory: str) -> None:
         raise UsageError(f"there is no directory {escape(directory)}")
 
 
-async def _share(arguments: Namespace, console: Console, trackers: list[str], hosted: int | None) -> int:
+async def _share(
+    arguments: Namespace,
+    console: Console,
+    trackers: list[str],
+    hosted: int | None = None,
+    admission: Admission | None = None,
+) -> int:
     """Share until cancelled.
 
     Args:
         hosted: the port of a tracker in this process.
+        admission: what it shares with that tracker.
     """
     display = SharingDisplay(console, verbose=arguments.verbose > 0)
-    async with open_shown_node(arguments, trackers, display.show) as shown:
+    async with open_shown_node(arguments, trackers, display.show, admission) as shown:
         directory = arguments.directory[0]
         files = await shown.node.share(Path(directory))
         await shown.shown()

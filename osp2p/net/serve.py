@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-import ipaddress
+import errno
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import trio
 
 from osp2p.errors import ListenFailed, LocalProtocolError, Osp2pError
 from osp2p.limits import Limits
+from osp2p.net.admission import Admission, Visit
 from osp2p.net.connection import Connection, Listener
 from osp2p.net.groups import leaves
 
 logger = logging.getLogger("osp2p.net")
 
+#: What accept(2) says where one connection less would help.
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+#: How often, in seconds, it is said that nobody new can be taken: who fills a server must not fill its log, too.
+_SAID_EVERY = 60.0
+
 
 async def serve_connections(
     listener: Listener, handler: Callable[[Connection], Awaitable[None]], limits: Limits
+) -> None:
+    """`serve_visits` for handlers to whom one connection is like another.
+
+    Args:
+        limits: those of `Admission`, and `accept_backoff`.
+    """
+
+    async def handle(connection: Connection, visit: Visit) -> None:
+        await handler(connection)
+
+    await serve_visits(listener, handle, Admission(limits))
+
+
+async def serve_visits(
+    listener: Listener, handler: Callable[[Connection, Visit], Awaitable[None]], admission: Admission
 ) -> None:
     """Run until cancelled: accept, and run `handler` for each connection in a task of its own.
 
@@ -29,51 +50,42 @@ async def serve_connections(
     Args:
         listener: closed by the caller. Closed while this runs, no more connections come, and this returns when the
             last handler has.
-        handler: need not close its connection.
-        limits: `max_connections`, `max_connections_per_host`, `accept_backoff`.
+        handler: need not close its connection. It is cancelled when its visit has to make room.
+        admission: who may come in; several servers may share one.
 
     Cancellation: every connection is closed.
 
     Source: mini-redis `src/server.rs`.
     """
-    sources: Counter[str] = Counter()
-    slots = trio.Semaphore(limits.max_connections)
+    door = _Door(listener, admission)
 
-    async def run(connection: Connection, source: str) -> None:
+    async def run(visit: Visit) -> None:
         try:
-            await _handle(handler, connection)
+            with visit.scope:
+                await _handle(handler, visit)
         finally:
-            connection.close()
-            slots.release()
-            sources[source] -= 1
-            if not sources[source]:
-                del sources[source]
+            visit.connection.close()
+            admission.leave(visit)
 
     async with trio.open_nursery() as nursery:
-        while True:
-            await slots.acquire()
-            connection = await _accept(listener, limits)
-            if connection is None:
-                return
-            source = source_of(connection.remote.host)
-            if sources[source] < limits.max_connections_per_host:
-                sources[source] += 1
-                nursery.start_soon(run, connection, source)
-            else:
-                logger.debug("too many connections of %s", source)
+        while (connection := await door.accept()) is not None:
+            visit = admission.enter(connection)
+            if visit is None:
                 connection.close()
-                slots.release()
+                door.say("no room for %s: everybody here is registered or being served", connection.remote.host)
+            else:
+                nursery.start_soon(run, visit)
 
 
-async def _handle(handler: Callable[[Connection], Awaitable[None]], connection: Connection) -> None:
+async def _handle(handler: Callable[[Connection, Visit], Awaitable[None]], visit: Visit) -> None:
     """Run a handler. Nothing but cancellation and the interpreter's end leaves it.
 
     Cancellation may come in one group with errors: ``except*`` lets its part of the group through, where a plain
     ``except Exception`` would let the errors through as well, into the server's nursery.
     """
-    host = connection.remote.host
+    host = visit.connection.remote.host
     try:
-        await handler(connection)
+        await handler(visit.connection, visit)
     except* LocalProtocolError:
         logger.exception("connection of %s ended by a fault of this program", host)
     except* Osp2pError as group:
@@ -82,23 +94,36 @@ async def _handle(handler: Callable[[Connection], Awaitable[None]], connection: 
         logger.exception("connection of %s ended by a fault of this program", host)
 
 
-async def _accept(listener: Listener, limits: Limits) -> Connection | None:
-    """Wait for the next connection. Returns: None once the listener is closed."""
-    failing = False
-    while True:
-        try:
-            return await listener.accept()
-        except ListenFailed:
-            return None
-        except OSError as error:
-            if not failing:  # once, and not ten times a second for as long as there is nothing left to open
-                logger.warning("cannot accept connections for now: %s", error)
-            failing = True
-            await trio.sleep(limits.accept_backoff)
+class _Door:
+    """Accepts, whatever accept(2) says, and tells the log now and then that it cannot."""
 
+    def __init__(self, listener: Listener, admission: Admission) -> None:
+        self._listener = listener
+        self._admission = admission
+        self._silent_until = float("-inf")
 
-def source_of(host: str) -> str:
-    """Whom a connection counts for: an IPv4 address, or an IPv6 network of 64 bits, all of which one host may use."""
-    if ":" not in host:
-        return host
-    return str(ipaddress.IPv6Network((host, 64), strict=False))
+    async def accept(self) -> Connection | None:
+        """Wait for the next connection. Returns: None once the listener is closed.
+
+        Where there is a shortage of descriptors or memory, a stranger is sent away. If that does not help at once,
+        somebody else takes what becomes free, and there is a pause before the next attempt.
+        """
+        failures = 0
+        while True:
+            try:
+                return await self._listener.accept()
+            except ListenFailed:
+                return None
+            except OSError as error:
+                failures += 1
+                if failures > 1 or error.errno not in _SHORTAGES or not self._admission.make_room():
+                    self.say("cannot accept connections for now: %s", error)
+                    await trio.sleep(self._admission.limits.accept_backoff)
+
+    def say(self, text: str, what: object) -> None:
+        """Write to the log, unless something was written a short time ago."""
+        now = trio.current_time()
+        level = logging.DEBUG if now < self._silent_until else logging.WARNING
+        if level == logging.WARNING:
+            self._silent_until = now + _SAID_EVERY
+        logger.log(level, text, what)

@@ -17,7 +17,7 @@ from osp2p.content.cache import HashCache
 from osp2p.content.name import is_glob, matches_glob
 from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, TrackerError
 from osp2p.limits import Limits
-from osp2p.net import Connection, Listener, Network, TcpNetwork, serve_connections
+from osp2p.net import Admission, Connection, Listener, Network, TcpNetwork, Visit, serve_visits
 from osp2p.net.groups import one_error
 from osp2p.net.throttle import ThrottledNetwork
 from osp2p.peer.announce import Announcer
@@ -63,8 +63,10 @@ class Node:
         limit_up: float | None,
         limit_down: float | None,
         without: tuple[bytes, ...],
+        admission: Admission,
     ) -> None:
         self._nursery = nursery
+        self._admission = admission
         self._network = network
         self._throttled = ThrottledNetwork(network, limit_up, limit_down)
         #: Host and port of each tracker.
@@ -99,7 +101,7 @@ class Node:
                 self._listeners = await self._listen()
                 self._report(Listening(self._listeners[0].address))
                 for listener in self._listeners:
-                    self._nursery.start_soon(serve_connections, listener, self._serve_one, self._limits)
+                    self._nursery.start_soon(serve_visits, listener, self._serve_one, self._admission)
                 for hosts, port in trackers:
                     self._announce(hosts, port)
             await self._sharing.wait_for_a_tracker()
@@ -125,8 +127,8 @@ class Node:
             self._sharing.tell(announcer, essential=number == 0)
             self._nursery.start_soon(announcer.run)
 
-    async def _serve_one(self, connection: Connection) -> None:
-        await self._server.serve(self._throttled.throttled(connection))
+    async def _serve_one(self, connection: Connection, visit: Visit) -> None:
+        await self._server.serve(self._throttled.throttled(connection), visit)
 
     async def _listen(self) -> list[Listener]:
         """Open the port that was asked for, or the first free one; the same for IPv6, where there is IPv6."""
@@ -397,6 +399,7 @@ async def open_node(
     limit_up: float | None = None,
     limit_down: float | None = None,
     without: tuple[bytes, ...] = (),
+    admission: Admission | None = None,
 ) -> AsyncIterator[Node]:
     """Open a node; it ends with the block.
 
@@ -412,6 +415,7 @@ async def open_node(
         limit_up: bytes per second that are sent to other peers, all together; None: no limit.
         limit_down: bytes per second that are received from them; None: no limit.
         without: endings of file names that are not shared, beside hidden files, backups and partial downloads.
+        admission: who may be connected, where another server of this process shares what there is room for.
 
     Raises:
         MalformedLine: a tracker's address cannot be read.
@@ -436,6 +440,7 @@ async def open_node(
                     limit_up,
                     limit_down,
                     without,
+                    admission or Admission(limits),
                 )
                 try:
                     yield node

@@ -8,7 +8,7 @@ import trio
 
 from osp2p.errors import ConnectionLost, Osp2pError, StoreError, UnsafeName
 from osp2p.limits import Limits
-from osp2p.net import Connection, LineConnection
+from osp2p.net import Connection, LineConnection, Visit
 from osp2p.peer.events import Report, Uploaded
 from osp2p.peer.offer import Shelf
 from osp2p.peer.sending import Sender
@@ -35,25 +35,30 @@ class UploadServer:
         self._sender = Sender(limits)
         self.slots = UploadSlots(limits)
 
-    async def serve(self, connection: Connection) -> None:
+    async def serve(self, connection: Connection, visit: Visit | None = None) -> None:
         """Answer one connection until it ends.
 
         Whatever is wrong with a base request closes the connection without a byte, because a client of 2007 would
         save an error text as the file.
 
+        Args:
+            visit: is told that the client has been heard, and that it is being served.
+
         Raises:
             Osp2pError: the connection failed.
         """
+        visit = visit or Visit(connection)
         lines = LineConnection(connection, self._limits)
         request = await self._read_request(lines)
         if request is None:
             return
+        visit.heard = True
         if is_base_get(request):
-            with self.slots.slot(connection.remote.host) as free:
+            with self.slots.slot(connection.remote.host, visit) as free:
                 if free:
                     await self._serve_base(connection, request.words[0])
         elif is_hello(request):
-            await Session(lines, self._shelf, self._sender, self.slots, self._limits, self._report).run()
+            await Session(lines, self._shelf, self._sender, self.slots, self._limits, self._report, visit).run()
         await linger(connection, self._limits)
 
     async def _read_request(self, lines: LineConnection) -> Request | None:

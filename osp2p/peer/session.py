@@ -19,7 +19,7 @@ from osp2p.errors import (
     UnsafeName,
 )
 from osp2p.limits import KIB, Limits
-from osp2p.net import Connection, LineConnection
+from osp2p.net import Connection, LineConnection, Visit
 from osp2p.net.errors import disk_errors
 from osp2p.peer.events import Report, Uploaded
 from osp2p.peer.offer import Offer, Shelf
@@ -56,6 +56,7 @@ class Session:
         lines: the connection; HELLO has been read.
         shelf: what may be served, and nothing else.
         report: takes `Uploaded`.
+        visit: is told that the client has been heard, and that it is being served; None: nobody is.
 
     Where the protocol leaves a choice:
 
@@ -68,9 +69,17 @@ class Session:
     """
 
     def __init__(
-        self, lines: LineConnection, shelf: Shelf, sender: Sender, slots: UploadSlots, limits: Limits, report: Report
+        self,
+        lines: LineConnection,
+        shelf: Shelf,
+        sender: Sender,
+        slots: UploadSlots,
+        limits: Limits,
+        report: Report,
+        visit: Visit | None = None,
     ) -> None:
         self._lines = lines
+        self._visit = visit or Visit(lines.connection)
         self.shelf = shelf
         self.limits = limits
         self._sender = sender
@@ -118,6 +127,7 @@ class Session:
             found = VERBS.parse(line, hello=True)
             if found is not None:
                 verb, request = found
+                self._visit.heard = True
                 await verb.handler(self, request)
         except _Refusal as refusal:
             await self.reply(refusal.code, str(refusal).encode(), refusal.data)
@@ -197,7 +207,7 @@ class Session:
             _Refusal: the file cannot be opened any more, or there is no upload slot.
             SourceChanged, StoreError, NetworkError: it failed in the middle; the connection is of no more use.
         """
-        with self._slots.slot(self._connection.remote.host) as free:
+        with self._slots.slot(self._connection.remote.host, self._visit) as free:
             if not free:
                 raise _Refusal(303, "too many uploads", [b"RETRY %d" % int(self.limits.busy_retry * 1000)])
             fd = self._file(offer)

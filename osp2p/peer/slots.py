@@ -1,19 +1,23 @@
-"""How many uploads may run."""
+"""How many uploads may run, and who gives way when all places are taken."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
 
 from osp2p.limits import Limits
-from osp2p.net.serve import source_of
+from osp2p.net import Visit
+from osp2p.net.admission import source_of
 
 
 class UploadSlots:
     """Counts the uploads that run, altogether and for each source: an address, or a network of IPv6.
+
+    When all slots are taken, a source with few uploads still gets one: the source that has most loses the upload that
+    it began last, if that leaves it no fewer than the newcomer has then. So downloaders that take their bytes as slowly
+    as they may keep nobody out, unless they come from as many addresses as there are slots.
 
     Args:
         limits: `max_uploads`, `max_uploads_per_host`.
@@ -21,7 +25,8 @@ class UploadSlots:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._sources: Counter[str] = Counter()
+        #: The uploads of each source, the one that began last at the end.
+        self._sources: dict[str, dict[_Upload, None]] = {}
         self.running = 0
         self._last_used = float("-inf")
 
@@ -30,19 +35,58 @@ class UploadSlots:
         return now + self._limits.served_grace if self.running else self._last_used + self._limits.served_grace
 
     @contextmanager
-    def slot(self, host: str) -> Iterator[bool]:
-        """Hold a slot for the body. Yields: False where there is none left, and the body must refuse."""
-        source = source_of(host)
-        if self.running >= self._limits.max_uploads or self._sources[source] >= self._limits.max_uploads_per_host:
+    def slot(self, host: str, visit: Visit | None = None) -> Iterator[bool]:
+        """Hold a slot for the body. Yields: False where there is none left, and the body must refuse.
+
+        Args:
+            host: where the downloader is.
+            visit: busy meanwhile, and dismissed if the upload has to give way; None: nobody takes the slot away.
+        """
+        upload = _Upload(source_of(host), visit)
+        own = len(self._sources.get(upload.source, ()))
+        if own >= self._limits.max_uploads_per_host or not self._has_room(own):
             yield False
             return
         self.running += 1
-        self._sources[source] += 1
+        self._sources.setdefault(upload.source, {})[upload] = None
+        upload.set_busy(True)
         try:
             yield True
         finally:
             self._last_used = trio.current_time()
+            upload.set_busy(False)
+            self._forget(upload)
+
+    def _has_room(self, own: int) -> bool:
+        """Whether there is a slot for a source that has `own` of them; one may be taken away for it."""
+        if self.running < self._limits.max_uploads:
+            return True
+        most = max(self._sources.values(), key=len)
+        last = next(reversed(most))
+        if len(most) < own + 2 or last.visit is None:
+            return False
+        self._forget(last)
+        last.visit.dismiss()
+        return True
+
+    def _forget(self, upload: _Upload) -> None:
+        own = self._sources.get(upload.source)
+        if own is not None and upload in own:
             self.running -= 1
-            self._sources[source] -= 1
-            if not self._sources[source]:
-                del self._sources[source]
+            del own[upload]
+            if not own:
+                del self._sources[upload.source]
+
+
+class _Upload:
+    """One slot that is taken."""
+
+    __slots__ = ("source", "visit")
+
+    def __init__(self, source: str, visit: Visit | None) -> None:
+        self.source = source
+        self.visit = visit
+
+    def set_busy(self, busy: bool) -> None:
+        if self.visit is not None:
+            self.visit.busy = busy

@@ -114,6 +114,8 @@ def _addr(session: Session, words: Words, attributes: Attributes) -> bytes:
     if state.options.own_host_only and not session.is_own_host():
         session.ignored = True
         return _IGNORED
+    if not state.may_login(session):
+        return write_reply(300, b"%d peers are registered from your address; no more" % state.limits.max_peers_per_host)
     hello_line = write_hello_line(alias, address, hello=session.hello)
     base_line = write_base_line(alias, address, state.limits)
     source = session.remote.host

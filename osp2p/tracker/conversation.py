@@ -9,7 +9,7 @@ import trio
 
 from osp2p.errors import NetworkError
 from osp2p.limits import Limits
-from osp2p.net import Connection
+from osp2p.net import Visit
 from osp2p.net.groups import one_error
 from osp2p.tracker.commands import GREETING, answer, write_news
 from osp2p.tracker.state import Session
@@ -40,10 +40,11 @@ class Conversation:
         scope: what the server then cancels.
     """
 
-    def __init__(self, connection: Connection, session: Session, limits: Limits) -> None:
+    def __init__(self, visit: Visit, session: Session, limits: Limits) -> None:
         self.deadline = inf
         self.scope = trio.CancelScope()
-        self._connection = connection
+        self._visit = visit
+        self._connection = visit.connection
         self._session = session
         self._limits = limits
         self._buffer = LineBuffer(limits.max_line)
@@ -83,6 +84,7 @@ class Conversation:
             lines = buffer.feed_lines(data)
             now = trio.current_time()
             if lines:
+                self._visit.heard = True
                 self.deadline = now + limits.send_timeout
                 replies: list[bytes] = []
                 done = self._answer_some(lines, 0, replies)

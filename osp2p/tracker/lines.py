@@ -115,7 +115,7 @@ def base_candidates(lists: Sequence[Sequence[Peer]], limits: Limits, rng: random
     Returns: the peers, and how many there are in all.
     """
     total = sum(map(len, lists))
-    most = limits.max_connections_per_host
+    most = limits.max_peers_per_host
     if total > 2 * most:
         return [peer for _, peer in choose(lists, most // 4, rng) if peer.base_line], total
     visible = [peer for peers in lists for peer in peers if peer.base_line]

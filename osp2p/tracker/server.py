@@ -10,7 +10,7 @@ import trio
 
 from osp2p.errors import ListenFailed
 from osp2p.limits import Limits
-from osp2p.net import Connection, Listener, Network, serve_connections
+from osp2p.net import Admission, Connection, Listener, Network, Visit, serve_visits
 from osp2p.tracker.conversation import Conversation
 from osp2p.tracker.notify import Notifier
 from osp2p.tracker.state import Session, TrackerOptions, TrackerState
@@ -32,6 +32,7 @@ async def serve_tracker(
     options: TrackerOptions,
     limits: Limits,
     rng: random.Random,
+    admission: Admission | None = None,
     task_status: trio.TaskStatus[list[Address]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a tracker until cancelled.
@@ -40,6 +41,7 @@ async def serve_tracker(
         network: what it listens on, and through what it connects to peers that said NOTIFY.
         port: of all of this machine's addresses, IPv6 ones too where it has them; 0 takes any free one.
         rng: puts holders into random order.
+        admission: who may be connected, where another server of this process shares what there is room for.
         task_status: told where it listens: the IPv4 address first, then the IPv6 one if there is one.
 
     Raises:
@@ -48,6 +50,7 @@ async def serve_tracker(
     Cancellation: connected clients are told so, within `Limits.farewell_timeout`; then everything is closed.
     """
     listeners = await _open_listeners(network, port)
+    admission = admission or Admission(limits)
     try:
         server = _Server(network, options, limits, rng)
         async with trio.open_nursery() as nursery:
@@ -55,7 +58,7 @@ async def serve_tracker(
             nursery.start_soon(server.forget)
             nursery.start_soon(server.notifier.run)
             for listener in listeners:
-                nursery.start_soon(serve_connections, listener, server.converse, limits)
+                nursery.start_soon(serve_visits, listener, server.converse, admission)
             task_status.started([listener.address for listener in listeners])
     finally:
         for listener in listeners:
@@ -105,14 +108,16 @@ class _Server:
         self._conversations: dict[Conversation, None] = {}
         self._backlog = trio.Event()
 
-    async def converse(self, connection: Connection) -> None:
+    async def converse(self, connection: Connection, visit: Visit) -> None:
         """Talk with one client until either side ends it, and forget what it registered.
+
+        Who registers as a peer is no stranger any more.
 
         Raises:
             NetworkError: the connection broke.
         """
-        session = Session(self._state, connection.remote, connection.local)
-        conversation = Conversation(connection, session, self._limits)
+        session = Session(self._state, connection.remote, connection.local, visit.admit)
+        conversation = Conversation(visit, session, self._limits)
         self._conversations[conversation] = None
         try:
             await conversation.run()

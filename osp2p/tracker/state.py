@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from osp2p.limits import Limits
+from osp2p.net.admission import source_of
 from osp2p.tracker.holdings import Peer
 from osp2p.tracker.lines import Fakes
 from osp2p.tracker.registry import Registry
@@ -72,11 +73,19 @@ class TrackerState:
         self.fakes = Fakes(rng) if options.fakes else None
         #: The connections that have said BLOCKNOTIFY.
         self.listeners: dict[Session, None] = {}
+        #: How many peers of each source are logged in.
+        self._sources: Counter[str] = Counter()
+
+    def may_login(self, session: Session) -> bool:
+        """Whether one more peer may be where this connection comes from."""
+        return self._sources[source_of(session.remote.host)] < self.limits.max_peers_per_host
 
     def login(self, session: Session, peer: Peer) -> None:
         """Enter a connection's peer, and tell everybody who asked to be told."""
         session.peer = peer
+        self._sources[source_of(session.remote.host)] += 1
         self.registry.login(peer)
+        session.on_login()
         for listener in self.listeners:
             if listener is not session:
                 listener.hear(peer)
@@ -87,6 +96,10 @@ class TrackerState:
         self.listeners.pop(session, None)
         peer = session.peer
         if peer is not None and not peer.gone:
+            source = source_of(session.remote.host)
+            self._sources[source] -= 1
+            if not self._sources[source]:
+                del self._sources[source]
             self.subscriptions.unsubscribe(peer)
             if self.registry.leave(peer):
                 self._on_backlog()
@@ -105,16 +118,20 @@ class Session:
         waiting: whether BLOCKNOTIFY has not been answered yet.
         wake: called when the answer to BLOCKNOTIFY is there.
         closing: whether it said QUIT.
+        on_login: called when ADDR has entered its peer.
         attention: whether the server must look at `waiting` and `closing`, or give others a turn, before it goes on.
     """
 
     __slots__ = (
-        "_news", "attention", "closing", "commanded", "hello", "ignored", "local", "peer", "remote", "state",
-        "waiting", "wake",
+        "_news", "attention", "closing", "commanded", "hello", "ignored", "local", "on_login", "peer", "remote",
+        "state", "waiting", "wake",
     )  # fmt: skip
 
-    def __init__(self, state: TrackerState, remote: Address, local: Address) -> None:
+    def __init__(
+        self, state: TrackerState, remote: Address, local: Address, on_login: Callable[[], None] | None = None
+    ) -> None:
         self.state = state
+        self.on_login = on_login or _nothing
         self.remote = remote
         self.local = local
         self.hello = False
@@ -145,4 +162,4 @@ class Session:
 
 
 def _nothing() -> None:
-    """What waking does while nobody waits."""
+    """What is called where nobody wants to know."""

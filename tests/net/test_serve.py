@@ -12,7 +12,7 @@ import trio.testing
 
 from osp2p.errors import ConnectionLost, LineTooLong, ListenFailed, LocalProtocolError
 from osp2p.limits import Limits
-from osp2p.net import Connection, MemoryNetwork, serve_connections
+from osp2p.net import Admission, Connection, MemoryNetwork, Visit, serve_connections, serve_visits
 from osp2p.net.connection import Listener
 from osp2p.net.groups import leaves
 from osp2p.wire.address import Address
@@ -187,21 +187,22 @@ async def test_a_closed_listener_ends_the_taking_but_not_the_taken(
     # and serve_connections has returned
 
 
-async def test_one_address_has_so_many_connections_and_no_more(
+async def is_open(connection: Connection) -> bool:
+    try:
+        return await ask(connection) == b"x"
+    except ConnectionLost:
+        return False
+
+
+async def test_one_address_has_so_many_connections_and_loses_its_oldest_for_one_more(
     world: World, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     await world.start(nursery, echo, Limits(max_connections_per_host=2))
-    first, second = await world.connect("10.0.0.9"), await world.connect("10.0.0.9")
-    assert await ask(first) == b"x"
-    assert await ask(second) == b"x"
-    third = await world.connect("10.0.0.9")
-    assert await third.receive(1) == b""
-    assert await ask(await world.connect("10.0.0.8")) == b"x"
-    first.close()
+    other = await world.connect("10.0.0.8")
+    clients = [await world.connect("10.0.0.9") for _ in range(5)]
     await trio.testing.wait_all_tasks_blocked()
-    again, beyond = await world.connect("10.0.0.9"), await world.connect("10.0.0.9")
-    assert await ask(again) == b"x"
-    assert await beyond.receive(1) == b""  # one left, so one more came in, and no second one
+    assert [await is_open(client) for client in clients] == [False, False, False, True, True]
+    assert await is_open(other)  # it came first, but its address has not too many
 
 
 async def test_one_ipv6_network_counts_as_one(
@@ -215,50 +216,75 @@ async def test_one_ipv6_network_counts_as_one(
         for rest in (":1", ":2", "8000::1")
     ]
     other = await world.network.host("10.0.0.2", "fd00:0:0:2::1").connect("fd00::1", 80)
-    assert [await ask_or_closed(client) for client in same] == [b"x", b"x", b""]
-    assert await ask(other) == b"x"
+    await trio.testing.wait_all_tasks_blocked()
+    assert [await is_open(client) for client in same] == [False, True, True]
+    assert await is_open(other)
 
 
-async def ask_or_closed(connection: Connection) -> bytes:
-    try:
-        return await ask(connection)
-    except ConnectionLost:
-        return b""
-
-
-async def test_beyond_all_connections_one_waits_for_its_turn(
+async def test_beyond_all_connections_the_longest_silent_leaves(
     world: World, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    await world.start(nursery, echo, Limits(max_connections=2))
-    first, second, third = [await world.connect() for _ in range(3)]
+    async def handler(connection: Connection, visit: Visit) -> None:
+        while data := await connection.receive(100):
+            visit.heard = True
+            await connection.send(data)
+
+    listener = await world.network.listen(80)
+    nursery.start_soon(serve_visits, listener, handler, Admission(Limits(max_connections=3)))
+    first, second, third = [await world.connect(f"10.0.0.{number}") for number in (2, 3, 4)]
     assert await ask(first) == b"x"
-    assert await ask(second) == b"x"
-    with trio.move_on_after(10) as scope:
-        await ask(third)
-    assert scope.cancelled_caught
-    second.close()
-    with trio.fail_after(1):
-        assert await third.receive(1) == b"x"
+    fourth = await world.connect("10.0.0.5")
+    assert [await is_open(client) for client in (first, second, third, fourth)] == [True, False, True, True]
 
 
-async def test_who_was_refused_for_his_address_holds_no_place(
-    world: World, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+async def test_where_nobody_may_be_sent_away_the_newcomer_is_turned_away(
+    world: World, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
 ) -> None:
-    await world.start(nursery, echo, Limits(max_connections=2, max_connections_per_host=1))
-    kept = await world.connect("10.0.0.9")
+    async def handler(connection: Connection, visit: Visit) -> None:
+        visit.admit()
+        await echo(connection)
+
+    listener = await world.network.listen(80)
+    nursery.start_soon(
+        serve_visits, listener, handler, Admission(Limits(max_connections=2, max_connections_per_host=1))
+    )
+    clients = [await world.connect() for _ in range(2)]  # who is admitted counts against no address
+    await trio.testing.wait_all_tasks_blocked()
     for _ in range(5):
         assert await (await world.connect("10.0.0.9")).receive(1) == b""
-    with trio.fail_after(1):
-        assert await ask(await world.connect("10.0.0.8")) == b"x"
-        assert await ask(kept) == b"x"
+    assert [await is_open(client) for client in clients] == [True, True]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]  # and not five times
+    clients[0].close()
+    await trio.testing.wait_all_tasks_blocked()
+    assert await is_open(await world.connect("10.0.0.9"))
+
+
+async def test_who_is_sent_away_does_not_go_on_unseen(
+    world: World, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A handler that waits for something else than its connection ends as well."""
+    running = 0
+
+    async def handler(connection: Connection) -> None:
+        nonlocal running
+        running += 1
+        try:
+            await trio.sleep_forever()
+        finally:
+            running -= 1
+
+    await world.start(nursery, handler, Limits(max_connections_per_host=3))
+    for _ in range(20):
+        await world.connect()
+    await trio.testing.wait_all_tasks_blocked()
+    assert running == 3
 
 
 class FailingListener:
-    """Fails a number of times before each connection, as accept(2) does when there are no descriptors left."""
+    """Fails a number of times before the next connection, as accept(2) does when there are no descriptors left."""
 
     def __init__(self, listener: Listener, failures: int, number: int) -> None:
         self._listener = listener
-        self._failures = failures
         self._left = failures
         self._number = number
         self.calls: list[float] = []
@@ -273,9 +299,10 @@ class FailingListener:
         if self._left:
             self._left -= 1
             raise OSError(self._number, "made up")
-        connection = await self._listener.accept()
-        self._left = self._failures
-        return connection
+        return await self._listener.accept()
+
+    def fail_next(self, failures: int) -> None:
+        self._left = failures
 
     def close(self) -> None:
         self._listener.close()
@@ -294,8 +321,23 @@ async def test_a_failing_accept_is_tried_again_after_a_pause(
     assert await ask(await world.connect()) == b"x"
     assert listener.calls[:6] == [0, 0.5, 1, 1.5, 2, 2.5]
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) <= 2  # one for each run of failures: the second run has begun by now
-    assert warnings
+    assert len(warnings) == 1  # not ten times a second for as long as there is nothing left to open
+
+
+@pytest.mark.parametrize(("number", "helps"), [(errno.EMFILE, True), (errno.ENFILE, True), (errno.EPERM, False)])
+async def test_a_shortage_costs_the_longest_silent_its_place_and_the_newcomer_nothing(
+    number: int, helps: bool, world: World, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    listener = FailingListener(await world.network.listen(80), 0, number)
+    nursery.start_soon(serve_connections, listener, echo, Limits(accept_backoff=0.5))
+    clients = [await world.connect(f"10.0.0.{number}") for number in (2, 3, 4)]
+    await trio.testing.wait_all_tasks_blocked()
+    listener.fail_next(1)
+    clients.append(await world.connect("10.0.0.5"))  # is taken by the call that waits already
+    clients.append(await world.connect("10.0.0.6"))
+    assert await is_open(clients[-1])
+    assert trio.current_time() == (0 if helps else 0.5)
+    assert [await is_open(client) for client in clients] == [not helps, True, True, True, True]
 
 
 async def test_a_listener_that_is_closed_at_once_ends_the_server() -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from osp2p.limits import Limits
+from osp2p.net import Visit
 from osp2p.peer.slots import UploadSlots
+from osp2p.wire.address import Address
 
 LIMITS = replace(Limits(), max_uploads=5, max_uploads_per_host=2)
 
@@ -76,4 +78,80 @@ async def test_counts_agree_with_who_holds_a_slot(hosts: list[str]) -> None:
             if not full:
                 held.append(host)
             assert slots.running == len(held)
+    assert slots.running == 0
+
+
+# --- who gives way ---
+
+
+class Downloader:
+    """A connection of some host that is being served."""
+
+    def __init__(self, slots: UploadSlots, host: str, stack: ExitStack) -> None:
+        self.remote = Address(host, 1)
+        self.dismissed = False
+        self.visit = Visit(self)  # type: ignore[arg-type]
+        self.served = stack.enter_context(slots.slot(host, self.visit))
+
+    def close(self) -> None:
+        self.dismissed = True
+
+
+async def test_who_holds_most_slots_loses_the_newest_to_who_has_fewer() -> None:
+    slots = UploadSlots(LIMITS)
+    with ExitStack() as stack:
+        hosts = ["10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.3"]
+        first = [Downloader(slots, host, stack) for host in hosts]
+        assert all(one.served for one in first)
+        late = Downloader(slots, "10.0.0.4", stack)
+        assert late.served
+        assert [one.dismissed for one in first] == [False, True, False, False, False]
+        assert slots.running == 5
+        later = Downloader(slots, "10.0.0.5", stack)
+        assert later.served
+        assert [one.dismissed for one in first] == [False, True, False, True, False]
+        assert not Downloader(slots, "10.0.0.6", stack).served  # by now everybody has one
+        assert slots.running == 5
+    assert slots.running == 0
+
+
+async def test_nobody_loses_a_slot_to_who_would_then_have_more() -> None:
+    slots = UploadSlots(replace(LIMITS, max_uploads=3))
+    with ExitStack() as stack:
+        first = [Downloader(slots, host, stack) for host in ("10.0.0.1", "10.0.0.1", "10.0.0.2")]
+        assert not Downloader(slots, "10.0.0.2", stack).served
+        assert not any(one.dismissed for one in first)
+
+
+async def test_who_is_served_is_busy_and_afterwards_is_not() -> None:
+    slots = UploadSlots(LIMITS)
+    with ExitStack() as stack:
+        one = Downloader(slots, "10.0.0.1", stack)
+        assert one.visit.busy
+    assert not one.visit.busy
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), max_size=60))
+async def test_however_uploads_come_and_go_the_books_are_right(steps: list[tuple[bool, int]]) -> None:
+    """No limit is passed, none is refused who has less than the others, and each slot is given back once."""
+    slots = UploadSlots(LIMITS)
+    running: list[tuple[Downloader, ExitStack]] = []
+    for comes, number in steps:
+        if comes:
+            host = f"10.0.0.{number}"
+            before = [one.remote.host for one, _ in running if not one.dismissed]
+            stack = ExitStack()
+            one = Downloader(slots, host, stack)
+            running.append((one, stack))
+            if not one.served:
+                one.dismissed = True
+                own = before.count(host)
+                assert own == LIMITS.max_uploads_per_host or max(map(before.count, before)) <= own + 1
+        elif running:
+            running.pop(number % len(running))[1].close()
+        held = [one.remote.host for one, _ in running if not one.dismissed]
+        assert slots.running == len(held) <= LIMITS.max_uploads
+        assert all(held.count(host) <= LIMITS.max_uploads_per_host for host in held)
+    for _, stack in running:
+        stack.close()
     assert slots.running == 0

@@ -132,7 +132,7 @@ def test_two_hosts_share_evenly() -> None:
 
 
 def test_of_very_many_a_part_is_looked_at() -> None:
-    limits = replace(LIMITS, max_connections_per_host=100)
+    limits = replace(LIMITS, max_peers_per_host=100)
     peers = [make_peer(number, f"10.0.{number % 40}.1") for number in range(1000)]
     candidates, total = base_candidates([peers], limits, random.Random(1))
     assert total == 1000

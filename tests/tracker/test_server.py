@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,11 +12,10 @@ import trio
 import trio.testing
 
 from osp2p.errors import ListenFailed
-from osp2p.limits import Limits
 from osp2p.net import Listener, MemoryNetwork, TcpNetwork
 from osp2p.net.connection import Connection
 from osp2p.tracker import registry
-from tests.tracker.talk import PATIENCE, Client, client, running_tracker, start_tracker, until
+from tests.tracker.talk import PATIENCE, client, running_tracker, start_tracker, until
 
 HAS_IPV6 = "::1" in TcpNetwork().local_ipv6_addresses()
 
@@ -184,14 +182,6 @@ async def test_who_leaves_with_very_much_does_not_stop_the_others(monkeypatch: p
                 return not await other.data(b"LIST")
 
             await until(forgotten)
-
-
-async def test_so_many_connections_of_one_host_and_no_more() -> None:
-    limits = replace(Limits(), max_connections_per_host=2)
-    async with running_tracker(limits=limits) as (address, *_), client(address.port), client(address.port):
-        third = Client(await TcpNetwork().connect("127.0.0.1", address.port))
-        assert await third.line() is None
-        third.connection.close()
 
 
 class BreakingNetwork(MemoryNetwork):
