@@ -241,6 +241,24 @@ class Limits:
     max_sources_per_file: int = 4
     """Most base sources of one file at a time."""
 
+    answer_timeout: float = 5 * SECONDS
+    """From a question about files or peers to the first byte of the answer; a silent tracker is then left alone for
+    `reconnect_most`."""
+
+    tracker_patience: float = 1 * SECONDS
+    """How long a tracker that is still silent is waited for once another has answered."""
+
+    max_unasked_lines: int = 100
+    """Most lines that a tracker says without being asked, between two signs of life of ours: some old ones answer a
+    blank line."""
+
+    unasked_wait: float = 1 * SECONDS
+    """How long an old tracker may take to answer a blank line, as it should not, before it is asked the next thing:
+    else that answer would be taken for the next one's."""
+
+    max_remarks: int = 10
+    """Most remarks of a tracker on our registration that are passed on to the user."""
+
     max_parallel_files: int = 16
     """Most files that are fetched at a time."""
 

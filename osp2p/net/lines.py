@@ -32,6 +32,21 @@ class LineConnection:
         """Whether received bytes wait to be read."""
         return len(self._buffer) > 0
 
+    def forget_buffered(self) -> None:
+        """Forget what is here already: what has come before a question was asked is no answer to it."""
+        self._buffer.take(len(self._buffer))
+
+    async def wait_begun(self, at: float) -> None:
+        """Wait until the other side has sent something that is not read yet.
+
+        Raises:
+            TimedOut, ConnectionLost.
+        """
+        if not len(self._buffer):
+            with deadline(at, str(self.connection.remote)):
+                if not await self._receive():
+                    raise ConnectionLost(f"{self.connection.remote}: closed before it answered")
+
     def buffered_line(self) -> bytes | None:
         """Take a line that is here already, without its LF; None if there is no complete one.
 

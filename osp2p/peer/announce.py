@@ -27,12 +27,10 @@ _BATCH = 2000
 _NOT_PLAIN = re.compile(rb"[^A-Za-z0-9._-]")
 _PLAIN_ALIAS_BYTES = 100
 
-#: How many remarks on our registration are passed on.
-_MAX_REMARKS = 10
-
-#: The code of a success that needs a remark, and that of a HAVE beyond a tracker's limit of files.
+#: The code of a success that needs a remark, and that of a refusal: of a HAVE beyond a tracker's limit of files, and of
+#: a CHECKPEER for somebody whom the tracker does not list.
 _REMARK = 220
-_TOO_MANY = 300
+_REFUSED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +154,24 @@ class Announcer:
             pause = min(2 * pause, self._limits.reconnect_most)
 
     async def _log_in(self, client: TrackerClient) -> None:
-        """Say ADDR; afterwards the tracker knows nothing of ours yet."""
+        """Say ADDR; afterwards the tracker knows nothing of ours yet.
+
+        Raises:
+            NetworkError, LineTooLong.
+            TrackerRefused: it does not list us.
+        """
         address = own_address(client, self._network, self._port)
         alias = self._alias if client.hello else plain_alias(self._alias)
         reply = await client.request(write_addr(alias, address))
         if not reply.ok:
             text = reply.text.decode("utf-8", "replace")
             raise TrackerRefused(reply.code, f"tracker {self.label} does not register us at {address}: {text}")
+        if reply.code == _REMARK and await self._is_ignored(client, alias, address):
+            text = reply.text.decode("utf-8", "replace")
+            raise TrackerRefused(reply.code, f"tracker {self.label} does not list this peer: {text}")
         self.address = address
         self._report(TrackerConnected(self.label, alias, address, client.hello))
-        remarks = [remark for _, remark in reply.context[:_MAX_REMARKS]]
+        remarks = [remark for _, remark in reply.context[: self._limits.max_remarks]]
         for remark in [*remarks, reply.text] if reply.code == _REMARK else remarks:
             self._report(TrackerSaid(self.label, remark))
         self._known = {}
@@ -173,6 +179,15 @@ class Announcer:
         self._refuses_repeats = False
         for name in self._wanted:
             self._mark(name)
+
+    async def _is_ignored(self, client: TrackerClient, alias: bytes, address: Address) -> bool:
+        """Whether an ADDR that was answered 220 has come to nothing.
+
+        220 is a success with a remark, or what a tracker with ``-x`` says to everybody who is not on its own host, and
+        says to each HAVE, too. Whether we are listed tells the two apart.
+        """
+        reply = await client.request(write_address_of(b"CHECKPEER", alias, address))
+        return reply.code == _REFUSED
 
     async def _keep_up(self, client: TrackerClient) -> str:
         """Tell the tracker of every change. Returns: why the tracker ended the connection."""
@@ -202,6 +217,8 @@ class Announcer:
                     await self._changed.wait()
                     continue
                 await client.keep_alive()
+                if not client.hello:
+                    await trio.sleep(self._limits.unasked_wait)
             nursery.cancel_scope.cancel()
 
         with one_error():
@@ -255,7 +272,7 @@ class Announcer:
         self._beyond.pop(name, None)
         if reply.ok:
             self._known[name] = wanted
-        elif reply.code != _TOO_MANY:
+        elif reply.code != _REFUSED:
             self._report(Withdrawn(self.label, name, f"{reply.code} {reply.text.decode('utf-8', 'replace')}".strip()))
             self._refused[name] = wanted
             if name in self._known:
@@ -287,5 +304,10 @@ def plain_alias(alias: bytes) -> bytes:
 
 
 def write_addr(alias: bytes, address: Address) -> bytes:
-    """Write an ADDR line; the address stands unquoted, as every tracker expects it."""
-    return write_request(b"ADDR", alias).rstrip(b"\n") + f" {address}\n".encode()
+    """Write an ADDR line."""
+    return write_address_of(b"ADDR", alias, address)
+
+
+def write_address_of(verb: bytes, alias: bytes, address: Address) -> bytes:
+    """Write a line about a peer; the address stands unquoted, as every tracker expects it."""
+    return write_request(verb, alias).rstrip(b"\n") + f" {address}\n".encode()

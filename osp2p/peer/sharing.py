@@ -210,17 +210,23 @@ class Sharing:
         return {announcer.address for announcer in self._announcers if announcer.address is not None}
 
     async def wait_for_a_tracker(self) -> None:
-        """Wait until each tracker has been tried once.
+        """Wait until a tracker has taken us, or each has been tried once.
 
         Raises:
             TrackerError: none of them took us.
         """
         failures: list[TrackerError] = []
-        for announcer in self._essential:
-            try:
-                await announcer.wait_first_round()
-            except TrackerError as error:
-                failures.append(error)
+        async with trio.open_nursery() as nursery:
+
+            async def wait(announcer: Announcer) -> None:
+                try:
+                    await announcer.wait_first_round()
+                    nursery.cancel_scope.cancel()
+                except TrackerError as error:
+                    failures.append(error)
+
+            for announcer in self._essential:
+                nursery.start_soon(wait, announcer)
         if failures and len(failures) == len(self._essential):
             raise failures[0]
 

@@ -38,9 +38,6 @@ Entry_co = TypeVar("Entry_co", covariant=True)
 #: How many requests are on their way at a time to a tracker that said HELLO; an old one gets one at a time.
 _WINDOW = 500
 
-#: How many lines a tracker may say without being asked, one after the other: some old ones answer a blank line.
-_UNASKED_LINES = 100
-
 #: The attributes that mean something. A line has room for a thousand others, which take thirty times its bytes.
 _KEPT_ATTRIBUTES = frozenset([b"v", b"size", b"b3", b"part", b"name"])
 
@@ -84,8 +81,13 @@ class TrackerClient:
         self._limits = limits
         self._turn = trio.Lock()
         self._broken = False
+        self._unasked = 0
         #: How users know this tracker: ``host:port``.
         self.label = label
+        #: How many seconds an answer may take to begin.
+        self.patience = limits.reply_timeout
+        #: Whether an answer has begun and is not whole yet.
+        self.is_answering = False
         #: FEATURE lines of a tracker that speaks OSP2P/2: name to the rest of the line. None for an old one.
         self.features: dict[bytes, bytes] | None = None
 
@@ -148,6 +150,7 @@ class TrackerClient:
         async with self._turn:
             self._check_sound()
             self._broken = True  # until every reply is here; a cancelled request leaves it so
+            self._lines.forget_buffered()
             for start in range(0, len(lines), window):
                 batch = await self._exchange(lines[start : start + window])
                 weight += sum(map(_weight, batch))
@@ -157,19 +160,27 @@ class TrackerClient:
             self._broken = False
         return replies
 
+    async def _wait_for_answer(self) -> None:
+        """Wait until an answer begins."""
+        await self._lines.wait_begun(trio.current_time() + self.patience)
+        self.is_answering = True
+
     async def _exchange(self, lines: Sequence[bytes]) -> list[Reply]:
         """Send lines and read their replies.
 
         Several go out while the first replies come in: a tracker that waits until its replies are read does not read
         either, so whoever sends all before reading may wait for ever.
         """
+        at = trio.current_time() + self._limits.reply_timeout
+        self.is_answering = False
         if len(lines) == 1:
             await self._send(lines[0])
-            return [await self._lines.read_reply(trio.current_time() + self._limits.reply_timeout)]
+            await self._wait_for_answer()
+            return [await self._lines.read_reply(at)]
         with one_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send, b"".join(lines))
-                at = trio.current_time() + self._limits.reply_timeout
+                await self._wait_for_answer()
                 replies: list[Reply] = []
                 weight = 0
                 while len(replies) < len(lines) and weight <= self._limits.max_reply_bytes:
@@ -186,17 +197,18 @@ class TrackerClient:
             raise ConnectionLost(f"tracker {self.label}: the connection is closed")
 
     async def keep_alive(self) -> None:
-        """Send a blank line, which counts as activity and is not answered.
+        """Send a blank line, which counts as activity and is not answered, but by some old trackers.
 
         Raises:
             NetworkError.
         """
         async with self._turn:
             self._check_sound()
+            self._unasked = 0
             await self._send(b"\n")
 
     async def wait_closed(self) -> str:
-        """Wait until the tracker ends the connection.
+        """Wait until the tracker ends the connection, or says too much without being asked.
 
         Returns: the reason: the tracker's last words, or the network's.
 
@@ -204,7 +216,8 @@ class TrackerClient:
         """
         last_words = ""
         try:
-            for _ in range(_UNASKED_LINES):
+            while self._unasked < self._limits.max_unasked_lines:
+                self._unasked += 1
                 line = await self._lines.read_line(float("inf"))
                 if line is None:
                     return last_words or "it closed the connection"

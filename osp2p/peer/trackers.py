@@ -9,7 +9,15 @@ from typing import TypeVar
 
 import trio
 
-from osp2p.errors import LineTooLong, NetworkError, NobodyHasIt, Osp2pError, TrackerError, TrackerUnreachable
+from osp2p.errors import (
+    LineTooLong,
+    NetworkError,
+    NobodyHasIt,
+    Osp2pError,
+    TimedOut,
+    TrackerError,
+    TrackerUnreachable,
+)
 from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.net.groups import one_error
@@ -30,11 +38,20 @@ class _Contact:
         self._limits = limits
         self._opening = trio.Lock()
         self._client: TrackerClient | None = None
-        #: Until when it is asked only if no other tracker answers, because it could not be reached.
+        #: Until when it is asked only if no other tracker answers, because it could not be reached, or was silent.
         self.rests_until = float("-inf")
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer of it has begun to come in."""
+        return self._client is not None and self._client.is_answering
+
+    def rest(self) -> None:
+        """Ask it next only if no other tracker answers, for a while."""
+        self.rests_until = trio.current_time() + self._limits.reconnect_most
+
     async def ask(self, question: Callable[[TrackerClient], Awaitable[Answer]]) -> Answer:
-        """Ask. A connection that was lost since the last question is opened again, once.
+        """Ask. A connection that was lost since the last question is opened again, once; one that is silent is not.
 
         Raises:
             TrackerError, NobodyHasIt.
@@ -43,10 +60,10 @@ class _Contact:
             client = self._client
             try:
                 return await question(client)
+            except (TimedOut, LineTooLong) as error:
+                raise self._useless(client, error) from error
             except NetworkError:
                 self._drop(client)
-            except LineTooLong as error:
-                raise self._useless(client, error) from error
         client = await self._open()
         try:
             return await question(client)
@@ -55,6 +72,8 @@ class _Contact:
 
     def _useless(self, client: TrackerClient, error: Osp2pError) -> TrackerUnreachable:
         self._drop(client)
+        if isinstance(error, TimedOut):
+            self.rest()
         return TrackerUnreachable(f"tracker {client.label} gives no answer: {error}")
 
     async def _open(self) -> TrackerClient:
@@ -63,8 +82,9 @@ class _Contact:
                 try:
                     self._client = await connect_tracker(self._network, self._host, self._port, self._limits)
                 except TrackerError:
-                    self.rests_until = trio.current_time() + self._limits.reconnect_most
+                    self.rest()
                     raise
+                self._client.patience = self._limits.answer_timeout
             return self._client
 
     def _drop(self, client: TrackerClient) -> None:
@@ -87,6 +107,7 @@ class Trackers:
     """
 
     def __init__(self, network: Network, addresses: Sequence[tuple[str, int]], limits: Limits) -> None:
+        self._limits = limits
         self._contacts = [_Contact(network, host, port, limits) for host, port in addresses]
 
     def close(self) -> None:
@@ -97,7 +118,7 @@ class Trackers:
     async def _ask_all(self, question: Callable[[TrackerClient], Awaitable[Answer]]) -> list[Answer]:
         """Ask each. Returns: the answers that came, in the trackers' order.
 
-        One that could not be reached a moment ago holds nobody up: it is asked only if no other answers.
+        One that could not be reached a moment ago, or was silent, holds nobody up: it is asked if no other answers.
         """
         now = trio.current_time()
         answers: dict[int, Answer] = {}
@@ -106,14 +127,54 @@ class Trackers:
         resting: list[tuple[int, _Contact]] = []
         for index, contact in enumerate(self._contacts):
             (resting if contact.rests_until > now else fresh).append((index, contact))
-        await _ask_some(fresh, question, answers, failures)
+        await self._ask_some(fresh, question, answers, failures)
         if not answers:
-            await _ask_some(resting, question, answers, failures)
+            await self._ask_some(resting, question, answers, failures)
         if not answers:
             if not failures:
                 raise TrackerUnreachable("no tracker is known: name one with -t HOST:PORT")
             raise min(failures, key=lambda failure: isinstance(failure, TrackerUnreachable))
         return [answers[index] for index in sorted(answers)]
+
+    async def _ask_some(
+        self,
+        contacts: Sequence[tuple[int, _Contact]],
+        question: Callable[[TrackerClient], Awaitable[Answer]],
+        answers: dict[int, Answer],
+        failures: list[TrackerError | NobodyHasIt],
+    ) -> None:
+        """Ask some trackers at a time; each adds its answer or its failure.
+
+        Once one has answered, those that are still silent have `tracker_patience` to begin.
+        """
+        answered = trio.Event()
+        scopes = {index: trio.CancelScope() for index, _ in contacts}
+
+        async def ask(index: int, contact: _Contact) -> None:
+            try:
+                with scopes[index]:
+                    answers[index] = await contact.ask(question)
+                    answered.set()
+            except (TrackerError, NobodyHasIt) as error:
+                failures.append(error)
+            del scopes[index]
+            if not scopes:
+                nursery.cancel_scope.cancel()
+
+        async def leave_the_silent() -> None:
+            await answered.wait()
+            await trio.sleep(self._limits.tracker_patience)
+            for index, contact in contacts:
+                if index in scopes and not contact.is_answering:
+                    scopes[index].cancel()
+                    contact.rest()
+
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                for index, contact in contacts:
+                    nursery.start_soon(ask, index, contact)
+                if len(contacts) > 1:
+                    nursery.start_soon(leave_the_silent)
 
     async def list_files(self, prefix: bytes = b"") -> list[FileEntry]:
         """What there is, each (name, b3) once, in name order."""
@@ -152,26 +213,6 @@ class Trackers:
             return _reachable(client, await client.holders(name, b3))
 
         return merge_holders(await self._ask_all(ask))
-
-
-async def _ask_some(
-    contacts: Iterable[tuple[int, _Contact]],
-    question: Callable[[TrackerClient], Awaitable[Answer]],
-    answers: dict[int, Answer],
-    failures: list[TrackerError | NobodyHasIt],
-) -> None:
-    """Ask some trackers at a time; each adds its answer or its failure."""
-
-    async def ask(index: int, contact: _Contact) -> None:
-        try:
-            answers[index] = await contact.ask(question)
-        except (TrackerError, NobodyHasIt) as error:
-            failures.append(error)
-
-    with one_error():
-        async with trio.open_nursery() as nursery:
-            for index, contact in contacts:
-                nursery.start_soon(ask, index, contact)
 
 
 def _reachable(client: TrackerClient, holders: Iterable[PeerEntry]) -> list[PeerEntry]:

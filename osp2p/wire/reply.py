@@ -2,7 +2,7 @@
 
 Grammar: data lines (any text that begins neither like a context line nor like a terminator), then context
 lines ``ddd-text``, then one terminator ``ddd text`` or ``ddd``. The terminator's code decides. A reply is
-written in one piece, because old clients read it into one buffer.
+written in one piece, because old clients read it into one buffer. A blank line says nothing.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class ReplyParser:
         self._bytes += len(line)
         if self._lines > self._max_lines or self._bytes > self._max_bytes:
             raise LineTooLong(f"a reply is longer than {self._max_lines} lines or {self._max_bytes} bytes")
+        if not line or line.isspace():
+            return None
         if match := _TERMINATOR.match(line):
             reply = Reply(int(match[1]), line[match.end() :].rstrip(b"\r"), tuple(self._data), tuple(self._context))
             self._clear()

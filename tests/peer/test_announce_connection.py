@@ -12,7 +12,7 @@ from osp2p.errors import TrackerRefused, TrackerUnreachable
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork, TcpNetwork
 from osp2p.peer.announce import Announcement, own_address, plain_alias, write_addr
-from osp2p.peer.events import TrackerConnected, TrackerLost, TrackerSaid
+from osp2p.peer.events import Registered, TrackerConnected, TrackerLost, TrackerSaid, Withdrawn
 from osp2p.peer.tracker_client import open_tracker
 from osp2p.tracker import TrackerOptions
 from osp2p.wire.address import Address
@@ -47,13 +47,32 @@ async def test_a_blank_line_now_and_then_keeps_the_connection(autojump_clock: Mo
     async with open_old(network) as (_, heard), sharing(network) as sharer:
         await sharer.settle()
         connected = trio.current_time()
-        await trio.sleep(3 * LIMITS.keepalive_interval + 1)
+        between = LIMITS.keepalive_interval + LIMITS.unasked_wait
+        await trio.sleep(3 * between)
         times = [time - connected for time, line in heard.lines[0] if line == b""]
-        assert times == pytest.approx([LIMITS.keepalive_interval * count for count in (1, 2, 3)])
+        assert times == pytest.approx([LIMITS.keepalive_interval + between * count for count in range(3)])
         sharer.offer(b"a")
         await sharer.settle()
         assert heard.heard[-1] == b"HAVE a"
         assert len(heard.connections) == 1
+
+
+async def test_the_answer_to_a_blank_line_is_not_taken_for_the_next_one(autojump_clock: MockClock) -> None:
+    """Old trackers may answer one; what is offered in the same moment is told them behind that answer."""
+    network = here()
+    scripted = ScriptedTracker(lambda line: b"500 what?\n" if not line or b"HELLO" in line else b"200 x\n", delay=0.5)
+    async with open_scripted(network, scripted), sharing(network) as sharer:
+        await sharer.settle()
+        for name in (b"a", b"b"):
+            await trio.sleep(LIMITS.keepalive_interval + 0.1)
+            assert scripted.heard[-1] == b""
+            sharer.offer(name)
+            await sharer.settle()
+            assert scripted.heard[-1] == b"HAVE " + name
+        assert not sharer.of(Withdrawn)
+        assert sharer.registered == (2, 2)
+        await trio.sleep(200 * LIMITS.keepalive_interval)
+        assert not sharer.of(TrackerLost)
 
 
 async def test_our_own_tracker_keeps_a_sharer_that_has_nothing_to_say(autojump_clock: MockClock) -> None:
@@ -205,6 +224,37 @@ async def test_remarks_on_our_registration_are_passed_on_and_no_more_than_a_few(
         await sharer.settle()
         said = [event.text for event in sharer.events if isinstance(event, TrackerSaid)]
         assert said == [*(b"remark %d" % number for number in range(10)), b"you are not listed"]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_who_is_answered_220_looks_whether_it_is_listed(autojump_clock: MockClock, listed: bool) -> None:
+    """A tracker with -x says 220 to strangers, and to all that they register, and lists nothing of it."""
+    network = here()
+
+    def answer(line: bytes) -> bytes:
+        if line.startswith(b"CHECKPEER"):
+            return b"FILE a\n200 x\n" if listed else b"300 nobody\n"
+        return b"500 x\n" if line.startswith(b"HELLO") else b"220 noted\n"
+
+    scripted = ScriptedTracker(answer)
+    async with open_scripted(network, scripted), sharing(network) as sharer:
+        sharer.offer(b"a")
+        if listed:
+            await sharer.settle()
+            assert sharer.registered == (1, 1)
+        else:
+            with pytest.raises(TrackerRefused, match="does not list this peer: noted"):
+                await sharer.announcer.wait_first_round()
+            assert not sharer.of(Registered)
+            assert b"HAVE a" not in scripted.heard
+        assert scripted.heard[1:3] == [b"ADDR an_na 10.0.0.2:11112", b"CHECKPEER an_na 10.0.0.2:11112"]
+
+
+async def test_our_own_tracker_with_x_lists_no_stranger(autojump_clock: MockClock) -> None:
+    network = here()
+    async with new_tracker(network, options=TrackerOptions(own_host_only=True)), sharing(network) as sharer:
+        with pytest.raises(TrackerRefused, match="own host"):
+            await sharer.announcer.wait_first_round()
 
 
 # --- waiting ---

@@ -13,6 +13,7 @@ import trio.testing
 
 from osp2p.content.cache import HashCache
 from osp2p.content.chunks import ChunkMap, chunk_count
+from osp2p.errors import TrackerError
 from osp2p.limits import MIB, Limits
 from osp2p.peer.announce import Announcement, Announcer
 from osp2p.peer.events import Event, FileAdded
@@ -114,3 +115,37 @@ async def test_trackers_are_told_of_the_file_that_is_served(
     assert offer.size == (16 if directory_first else 6)
     assert told.names[b"x"] == Announcement(offer.size, told.names[b"x"].md5, offer.b3)
     nursery.cancel_scope.cancel()
+
+
+class Tried:
+    """An announcer whose first round takes a while, and may fail."""
+
+    def __init__(self, seconds: float, error: TrackerError | None = None) -> None:
+        self.seconds = seconds
+        self.error = error
+
+    def offer(self, names: Iterable[tuple[bytes, Announcement]]) -> None:
+        pass
+
+    async def wait_first_round(self) -> None:
+        await trio.sleep(self.seconds)
+        if self.error is not None:
+            raise self.error
+
+
+async def test_one_tracker_is_enough_to_begin_with(autojump_clock: trio.testing.MockClock) -> None:
+    sharing = Sharing(HashCache(None), Limits(), lambda event: None)
+    await sharing.wait_for_a_tracker()
+    for tried in (Tried(1, TrackerError("the first")), Tried(30), Tried(2)):
+        sharing.tell(cast(Announcer, tried))
+    await sharing.wait_for_a_tracker()
+    assert trio.current_time() == 2
+
+
+async def test_where_no_tracker_takes_us_one_of_the_reasons_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    sharing = Sharing(HashCache(None), Limits(), lambda event: None)
+    for seconds in (2, 5):
+        sharing.tell(cast(Announcer, Tried(seconds, TrackerError(f"after {seconds} s"))))
+    with pytest.raises(TrackerError, match="after 2 s"):
+        await sharing.wait_for_a_tracker()
+    assert trio.current_time() == 5

@@ -294,9 +294,9 @@ async def test_an_answer_without_end_is_not_kept(autojump_clock: MockClock) -> N
             await client.list_files()
 
 
-@pytest.mark.parametrize("line", [b"PEER " + b"x" * 900, b""])
+@pytest.mark.parametrize("line", [b"PEER " + b"x" * 900, b"x"])
 async def test_many_answers_are_not_kept_without_end_either(autojump_clock: MockClock, line: bytes) -> None:
-    """Each by itself is within its limit; empty lines weigh something, too."""
+    """Each by itself is within its limit; short lines weigh something, too."""
     limits = replace(LIMITS, max_reply_bytes=100_000)
     async with client_of(new(lambda _: (line + b"\n") * 40 + b"200 ok\n"), limits=limits) as (client, tracker):
         assert len(await client.facts([b"a"])) == 1
@@ -339,6 +339,24 @@ async def test_a_few_unasked_lines_are_borne_and_an_endless_talk_is_not(autojump
         assert await client.list_files() == []
         await tracker.connections[0].send(b"la\n" * 1000)
         assert await client.wait_closed() == "it talks without being asked"
+
+
+async def test_what_was_said_before_a_question_is_no_answer_to_it(autojump_clock: MockClock) -> None:
+    async with client_of(new(lambda line: b"FILE a\n200 x\n")) as (client, tracker):
+        await tracker.connections[0].send(b"500 what is a blank line?\n500 and another\n")
+        with trio.move_on_after(1):
+            await client.wait_closed()
+        await tracker.connections[0].send(b"FILE x\n500 and this\n")
+        await client._lines.wait_begun(trio.current_time() + 1)
+        assert [entry.name for entry in await client.list_files()] == [b"a"]
+
+
+async def test_blank_lines_of_a_tracker_say_nothing(autojump_clock: MockClock) -> None:
+    answers = {b"MD5SUM": b"\n\r\n" + write_md5(b"1" * 16) + b"\n\n200 x\n", b"LIST": b"\nFILE a\n \n200 x\n\n"}
+    async with client_of(lambda line: answers.get(line.split()[0], b"500 x\n")) as (client, _):
+        assert await client.checksum(b"a") == b"1" * 16
+        assert [entry.name for entry in await client.list_files()] == [b"a"]
+        assert await client.checksum(b"a") == b"1" * 16
 
 
 async def test_quit_does_not_wait_for_ever(autojump_clock: MockClock) -> None:

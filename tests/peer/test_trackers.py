@@ -21,14 +21,14 @@ from osp2p.errors import (
     TrackerUnreachable,
 )
 from osp2p.limits import Limits
-from osp2p.net import MemoryNetwork, TcpNetwork
+from osp2p.net import Connection, MemoryNetwork, TcpNetwork, serve_connections
 from osp2p.net.memory import MemoryConnection
 from osp2p.peer.tracker_client import TrackerClient, TrackerFacts
 from osp2p.peer.trackers import Trackers, merge_facts
 from osp2p.wire.address import Address
 from osp2p.wire.checksum import write_md5
 from osp2p.wire.entry import PeerEntry
-from tests.peer.scripted import HOST, PORT, Answer, ScriptedTracker, here, new, old, open_scripted
+from tests.peer.scripted import GREETING, HOST, PORT, Answer, ScriptedTracker, here, new, old, open_scripted
 from tests.standins.old_peer import open_old_peer
 from tests.standins.old_tracker import open_old_tracker
 
@@ -216,10 +216,54 @@ async def test_a_tracker_that_is_gone_holds_nobody_up_for_long(autojump_clock: M
         started = trio.current_time()
         for _ in range(10):
             assert [entry.name for entry in await trackers.list_files()] == [b"b"]
-        assert trio.current_time() - started == LIMITS.connect_timeout
+        assert trio.current_time() - started == LIMITS.tracker_patience
         await trio.sleep(LIMITS.reconnect_most)
         await trackers.list_files()
-        assert trio.current_time() - started == 2 * LIMITS.connect_timeout + LIMITS.reconnect_most
+        assert trio.current_time() - started == 2 * LIMITS.tracker_patience + LIMITS.reconnect_most
+
+
+async def test_a_tracker_that_greets_and_falls_silent_holds_nobody_up(autojump_clock: MockClock) -> None:
+    async with trackers_of(lambda line: b"500 x\n" if b"HELLO" in line else b"", lists(b"b")) as (trackers, _):
+        started = trio.current_time()
+        for _ in range(10):
+            assert [entry.name for entry in await trackers.list_files()] == [b"b"]
+        assert trio.current_time() - started == LIMITS.tracker_patience
+
+
+@pytest.mark.parametrize("reused", [False, True])
+async def test_the_silence_of_the_only_tracker_is_borne_for_a_few_seconds(
+    autojump_clock: MockClock, reused: bool
+) -> None:
+    answers = iter([b"500 x\n", b"FILE a\n200 x\n"] if reused else [b"500 x\n"])
+    async with trackers_of(lambda line: next(answers, b"")) as (trackers, _):
+        if reused:
+            await trackers.list_files()
+        started = trio.current_time()
+        with pytest.raises(TrackerUnreachable, match="not done in time"):
+            await trackers.list_files()
+        assert trio.current_time() - started == LIMITS.answer_timeout
+
+
+async def test_an_answer_that_has_begun_is_waited_for(autojump_clock: MockClock) -> None:
+    async def slow(connection: Connection) -> None:
+        await connection.send(GREETING)
+        await connection.receive(100)
+        await connection.send(b"500 x\n")
+        await connection.receive(100)
+        for _ in range(20):
+            await connection.send(b"FILE a\n")
+            await trio.sleep(1)
+        await connection.send(b"200 x\n")
+
+    network = here()
+    async with trackers_of(lists(b"b"), network=network) as (_, _), trio.open_nursery() as nursery:
+        listener = await network.host("10.0.1.9").listen(PORT)
+        nursery.start_soon(serve_connections, listener, slow, LIMITS)
+        trackers = Trackers(network, [("10.0.1.0", PORT), ("10.0.1.9", PORT)], LIMITS)
+        assert [entry.name for entry in await trackers.list_files()] == [b"a", b"b"]
+        assert trio.current_time() == 20
+        trackers.close()
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_only_tracker_is_asked_again_each_time(autojump_clock: MockClock) -> None:
