@@ -7,7 +7,8 @@
     ├── RemoteProtocolError         they broke the protocol; carries the reply code that fits
     │   ├── LineTooLong
     │   ├── MalformedLine
-    │   └── MalformedDatagram       one datagram of the overlay; its code is KRPC's
+    │   ├── MalformedDatagram       one datagram of the overlay; its code is KRPC's
+    │   └── MalformedDocument       what a call carries, or what comes back, is not XML-RPC
     ├── NetworkError                the network failed, not the protocol
     │   ├── ConnectFailed           nobody listens, no route, refused, unknown host
     │   ├── ConnectionLost          closed, reset or cut off in the middle
@@ -85,6 +86,10 @@ class MalformedDatagram(RemoteProtocolError):
 
     def __init__(self, text: str, code: int = 203) -> None:
         super().__init__(text, code)
+
+
+class MalformedDocument(RemoteProtocolError):
+    """What a call carries, or what comes back, is not XML-RPC, or holds what must not be in it."""
 
 
 class NetworkError(Osp2pError):

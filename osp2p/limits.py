@@ -162,6 +162,71 @@ class Limits:
     keepalive_interval: float = 240 * SECONDS
     """How often a sharer sends a blank line to its tracker. Source: below the 2007 tracker's 600 s."""
 
+    # --- calls between nodes ---
+
+    max_call_body: int = 1 * MIB
+    """Most bytes of the document of one call, and of one result."""
+
+    max_call_bytes: int = 64 * MIB
+    """Most bytes of documents that have been announced to a node and are not answered yet, all together."""
+
+    call_body_timeout: float = 15 * SECONDS
+    """For a call's document to arrive in full behind its line."""
+
+    max_calls: int = 256
+    """Most calls that a node carries out at a time; what comes beyond is told to retry."""
+
+    max_calls_per_host: int = 128
+    """Most of them for one address."""
+
+    max_call_threads: int = 32
+    """Most of them at a time in worker threads, where methods run that are not async."""
+
+    max_call_time: float = 300 * SECONDS
+    """Longest time that a call is worked at, however long its caller would wait."""
+
+    call_window: float = 30 * SECONDS
+    """How far the clocks of a caller and of the node that it calls may be apart."""
+
+    max_remembered_calls: int = 250_000
+    """Most calls that are remembered, so that none is carried out twice. At some 150 bytes each."""
+
+    max_remembered_share: float = 0.5
+    """Largest part of them that one address fills."""
+
+    max_multicall: int = 1000
+    """Most calls in one system.multicall."""
+
+    call_idle: float = 60 * SECONDS
+    """How long a connection to another node is kept for the next call."""
+
+    max_idle_calls: int = 64
+    """Most such connections, to all nodes together."""
+
+    max_call_connections: int = 64
+    """Most calls to one node that are under way at a time; what comes beyond waits."""
+
+    max_contacts: int = 1000
+    """Most nodes of which it is remembered where they listen."""
+
+    max_contact_addresses: int = 8
+    """Most addresses in one contact record, and of them tried."""
+
+    contact_stagger: float = 0.25 * SECONDS
+    """Pause between trying one address of a node and the next, while none has answered."""
+
+    contact_interval: float = 1200 * SECONDS
+    """How often a node says again where it listens and what it serves."""
+
+    max_providers: int = 64
+    """Most nodes that are asked whether they have a service."""
+
+    provider_timeout: float = 5 * SECONDS
+    """For one such node to prove it."""
+
+    max_http_head: int = 16 * KIB
+    """Most bytes of the head of an HTTP request."""
+
     # --- talking to a tracker ---
 
     connect_timeout: float = 4 * SECONDS
@@ -175,6 +240,24 @@ class Limits:
 
     reply_timeout: float = 30 * SECONDS
     """For one whole reply."""
+
+    answer_timeout: float = 5 * SECONDS
+    """From a question about files or peers to the first byte of the answer; a silent tracker is then left alone for
+    `reconnect_most`."""
+
+    tracker_patience: float = 1 * SECONDS
+    """How long a tracker that is still silent is waited for once another has answered."""
+
+    max_unasked_lines: int = 100
+    """Most lines that a tracker says without being asked, between two signs of life of ours: some old ones answer a
+    blank line."""
+
+    unasked_wait: float = 1 * SECONDS
+    """How long an old tracker may take to answer a blank line, as it should not, before it is asked the next thing:
+    else that answer would be taken for the next one's."""
+
+    max_remarks: int = 10
+    """Most remarks of a tracker on our registration that are passed on to the user."""
 
     listing_timeout: float = 300 * SECONDS
     """For a whole LIST, of however many pages."""
@@ -240,24 +323,6 @@ class Limits:
 
     max_sources_per_file: int = 4
     """Most base sources of one file at a time."""
-
-    answer_timeout: float = 5 * SECONDS
-    """From a question about files or peers to the first byte of the answer; a silent tracker is then left alone for
-    `reconnect_most`."""
-
-    tracker_patience: float = 1 * SECONDS
-    """How long a tracker that is still silent is waited for once another has answered."""
-
-    max_unasked_lines: int = 100
-    """Most lines that a tracker says without being asked, between two signs of life of ours: some old ones answer a
-    blank line."""
-
-    unasked_wait: float = 1 * SECONDS
-    """How long an old tracker may take to answer a blank line, as it should not, before it is asked the next thing:
-    else that answer would be taken for the next one's."""
-
-    max_remarks: int = 10
-    """Most remarks of a tracker on our registration that are passed on to the user."""
 
     max_parallel_files: int = 16
     """Most files that are fetched at a time."""
@@ -336,6 +401,137 @@ class Limits:
 
     retry_pause: float = 0.5 * SECONDS
     """Pause before such a file is asked for again."""
+
+    # --- the overlay ---
+
+    max_datagram: int = 2048
+    """Longest datagram in bytes that is looked at: an item's 1000 bytes, nodes of both families, and what is around."""
+
+    overlay_in_rate: float = 100.0
+    """Datagrams per second that one address may send us, averaged over some seconds; what comes beyond is dropped."""
+
+    overlay_in_burst: int = 500
+    """How many of them may come at once."""
+
+    overlay_in_total: float = 5000.0
+    """Queries per second that are answered, all addresses together."""
+
+    overlay_out_rate: float = 50.0
+    """Datagrams per second that we send to one address of our own network; what comes beyond waits."""
+
+    overlay_out_burst: int = 100
+    """How many of them may go at once."""
+
+    overlay_mainline_rate: float = 3.5
+    """The same where BitTorrent's nodes may be. Source: libtorrent blocks an address that sends more than 5."""
+
+    overlay_mainline_burst: int = 10
+    """How many of them may go at once there. Source: libtorrent counts over 10 s."""
+
+    max_rated_hosts: int = 20_000
+    """Of how many addresses rates are remembered; whoever was quiet longest is forgotten."""
+
+    max_pending_queries: int = 4000
+    """Most queries of ours that are unanswered or wait for their turn."""
+
+    query_timeout: float = 4 * SECONDS
+    """After so much silence a query has failed."""
+
+    slow_least: float = 0.15 * SECONDS
+    """Least silence after which a lookup asks another node beside a silent one. What is usual counts (RFC 6298)."""
+
+    slow_most: float = 1 * SECONDS
+    """Most such silence."""
+
+    max_lookup_candidates: int = 128
+    """Most nodes that one lookup keeps in mind: the nearest of all it was told."""
+
+    max_lookup_queries: int = 200
+    """Most queries of one lookup."""
+
+    lookup_timeout: float = 30 * SECONDS
+    """After which a lookup ends with what it has."""
+
+    max_lookup_same_network: int = 3
+    """Most nodes of one public IPv4 network of 24 bits (IPv6: 64) among the candidates of a lookup."""
+
+    max_bucket_same_network: int = 2
+    """Most nodes of one such network in a bucket. Source: libtorrent's dht_restrict_routing_ips, which allows one."""
+
+    max_namer_failures: int = 3
+    """So many nodes that a node named in a lookup may be silent, and none answer, before its others are not asked."""
+
+    max_verifying: int = 64
+    """Most nodes that queried us and are being pinged before they are taken into the routing table."""
+
+    neighbour_quiet: float = 15 * MINUTES
+    """After so long without an answer a neighbour is questionable, and a bucket is refreshed. Source: BEP 5."""
+
+    neighbour_failures: int = 2
+    """So many queries in a row that a neighbour leaves unanswered before another takes its place."""
+
+    max_stored_peers: int = 100_000
+    """Most announcements that are kept for others; when it is full, whoever has most of them loses one."""
+
+    max_stored_peers_per_host: int = 4000
+    """Most announcements of one address."""
+
+    max_peers_per_key: int = 500
+    """Most peers of one key."""
+
+    max_peers_per_key_and_host: int = 16
+    """Most peers of one key at one address."""
+
+    max_values: int = 50
+    """Most peers in one answer. Source: what fits a datagram of 1500 bytes beside nodes."""
+
+    peer_lifetime: float = 45 * MINUTES
+    """How long an announcement is kept. Source: libtorrent."""
+
+    announce_interval: float = 20 * MINUTES
+    """How often we announce again."""
+
+    max_stored_items: int = 5000
+    """Most immutable and signed items that are kept for others."""
+
+    max_stored_items_per_host: int = 500
+    """Most items that one address put here."""
+
+    item_lifetime: float = 120 * MINUTES
+    """How long an item is kept. Source: BEP 44."""
+
+    item_interval: float = 45 * MINUTES
+    """How often we put our own items again. Source: BEP 44 says hourly."""
+
+    token_lifetime: float = 5 * MINUTES
+    """How long a token is given out; it is taken for as long again. Source: BEP 5."""
+
+    unproved_answer_factor: float = 3.0
+    """How many times a query's length an answer may have, as long as its address is not proved. Source: QUIC."""
+
+    max_proved: int = 10_000
+    """Of how many addresses it is remembered that they are no forgeries."""
+
+    max_voters: int = 32
+    """Of how many hosts it is remembered what address they see us at."""
+
+    max_saved_contacts: int = 200
+    """Most neighbours that are written to a file for the next start, and read from it."""
+
+    join_first: float = 1 * SECONDS
+    """First pause before a node that is alone tries again; it doubles."""
+
+    join_most: float = 30 * SECONDS
+    """Longest such pause."""
+
+    max_announced_files: int = 1000
+    """Most files that are announced one by one; whoever shares more is asked for all of them."""
+
+    publish_at_a_time: int = 8
+    """How many keys are announced at a time."""
+
+    max_found_peers: int = 200
+    """Most peers of one key that a search takes."""
 
 
 DEFAULT = Limits()

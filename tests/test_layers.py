@@ -24,10 +24,11 @@ ALLOWED: dict[str, frozenset[str]] = {
     "content": GROUND | {"wire", "net"},
     "tracker": GROUND | {"wire", "net", "content"},
     "overlay": GROUND | {"wire", "net"},
-    "peer": GROUND | {"wire", "net", "content", "overlay"},
+    "rpc": GROUND | {"wire", "net", "overlay"},
+    "peer": GROUND | {"wire", "net", "content", "overlay", "rpc"},
     "evil": GROUND,
     "lab": GROUND | {"wire", "net", "content", "tracker", "peer", "evil"},
-    "cli": GROUND | {"wire", "net", "content", "tracker", "peer", "evil", "lab"},
+    "cli": GROUND | {"wire", "net", "content", "tracker", "rpc", "peer", "evil", "lab"},
 }
 
 #: Not rooms: the package's own door, and `python -m osp2p`.
@@ -49,6 +50,9 @@ PURE = (
     "overlay/identifier",
     "overlay/item",
     "overlay/krpc",
+    "rpc/document",
+    "rpc/message",
+    "rpc/replay",
     "peer/picker",
     "peer/chunk_picker",
     "peer/events",

@@ -43,6 +43,7 @@ CODES: dict[type[errors.Osp2pError], int] = {
     errors.LineTooLong: UNREACHABLE,
     errors.MalformedLine: UNREACHABLE,
     errors.MalformedDatagram: UNREACHABLE,
+    errors.MalformedDocument: UNREACHABLE,
     errors.NetworkError: UNREACHABLE,
     errors.ConnectFailed: UNREACHABLE,
     errors.ConnectionLost: UNREACHABLE,
