@@ -1,29 +1,62 @@
 """Evil programs, to prove good ones: attacks by family, bounded in bytes and time, on loopback unless told otherwise.
 
-A family is a module here that enters its attacks into the catalogue; what is imported below is all there is.
+A family is a module in `families` that enters its attacks into the catalogue. An `Attack` says what it does (`text`),
+whom it is for (`against`), what it pushes on (`breaks`), what a sound victim does (`expect`) and within what time
+(`within`); `role` says what the attacker plays, and so what runs it:
+
+``client``, to a tracker or an uploader::
+
+    verdict = await run_attack(attack, network, (host, port), seed=1, name=b"a file of the uploader", honest=network)
+
+``old holder``, ``holder``, ``registrant``: downloaders that use the tracker come by themselves; how they fare is for
+whoever runs them to judge, and each connection is reported as an `Attacked`::
+
+    await nursery.start(partial(run_evil_peer, host, port, "family/name", seed=1, network=network, report=note))
+
+``tracker``, which downloaders must be told to use::
+
+    truth = await learn_truth(host, port)     # of a sound tracker, or `Truth({name: Fact.of(content, holders)})`
+    host, port = await nursery.start(partial(run_evil_tracker, attack, truth, seed=1, report=note))
+
+`network` is anything with ``connect`` and ``listen``: `SocketNetwork` here, or the memory network of tests. The same
+seed sends the same bytes.
 """
 
-from osp2p.evil import endless, garbage, lines, requests, silence, truncated, wrong
-from osp2p.evil.encounter import LOOPBACK, Bounds, Network, Target, Victim
+from osp2p.evil.bounds import DEFAULT_BOUNDS, LOOPBACK, Bounds, Subnet
+from osp2p.evil.encounter import Caller, Fact, Target, Truth, Victim
+from osp2p.evil.families import FAMILIES
+from osp2p.evil.lure import learn_truth, run_evil_tracker
+from osp2p.evil.network import Network, SocketNetwork
 from osp2p.evil.peer import EvilPeer, run_evil_peer
-from osp2p.evil.registry import Attack, attack, list_attacks, select_attacks
-from osp2p.evil.run import Attacked, run_attack
-
-FAMILIES = (endless, garbage, lines, requests, silence, truncated, wrong)
+from osp2p.evil.registry import LIMIT_NAMES, Attack, attack, find_attacks, list_attacks, select_attacks
+from osp2p.evil.run import Attacked, Verdict, run_attack
+from osp2p.evil.wire import Exchange
 
 __all__ = [
+    "DEFAULT_BOUNDS",
     "FAMILIES",
+    "LIMIT_NAMES",
     "LOOPBACK",
     "Attack",
     "Attacked",
     "Bounds",
+    "Caller",
     "EvilPeer",
+    "Exchange",
+    "Fact",
     "Network",
+    "SocketNetwork",
+    "Subnet",
     "Target",
+    "Truth",
+    "Verdict",
     "Victim",
     "attack",
+    "find_attacks",
+    "learn_truth",
     "list_attacks",
     "run_attack",
     "run_evil_peer",
+    "run_evil_tracker",
     "select_attacks",
 ]

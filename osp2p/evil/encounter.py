@@ -6,151 +6,181 @@ started it allowed.
 
 from __future__ import annotations
 
-import ipaddress
-import re
-import socket
-import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from random import Random
 
 import trio
 
-from osp2p.errors import ConnectFailed, NotAllowed
-from osp2p.limits import MIB, MINUTES
+from osp2p.errors import ConnectFailed
+from osp2p.evil.bounds import BoundReached, Bounds, Budget, OtherSideLeft, Subnet, Unsound, is_allowed
+from osp2p.evil.network import Listener, Network, Stream
+from osp2p.evil.wire import Wire
+from osp2p.evil.words import b3_of, unquote, write_checksum
+from osp2p.limits import DEFAULT, Limits
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-#: Whom anybody may attack without asking: oneself.
-LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-
-_QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_UNSAFE = re.compile(rb"[^A-Za-z0-9$\-_.+!*'(),]")
 _READ_BYTES = 65536
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """How far evil may go: an attack that reaches a bound ends there."""
-
-    connection_bytes: int = 256 * MIB
-    """Most bytes sent on one connection."""
-
-    connection_seconds: float = 2 * MINUTES
-    """Longest that one connection is kept."""
-
-    connections: int = 200
-    """Most connections at a time."""
-
-    total_bytes: int = 8192 * MIB
-    """Most bytes sent altogether."""
-
-    content_bytes: int = 32 * MIB
-    """Most bytes of other peers' files that are fetched and kept in memory, to be sent on in part or altered. While one
-    is fetched from several holders, each may send that much."""
-
-
-DEFAULT_BOUNDS = Bounds()
-
-
-class BoundReached(Exception):
-    """Ends an attack that used up what it may send. Never leaves this room."""
-
-
-class OtherSideLeft(Exception):
-    """Ends an attack whose other side has closed or asked for something that we do not attack."""
-
-
-def quote(raw: bytes) -> bytes:
-    """Write raw bytes as a word. A twin of the one in the grammar, which this room does not touch."""
-    return _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], raw)
-
-
-def unquote(word: bytes) -> bytes:
-    """Read a word's raw bytes."""
-    return _QUOTED.sub(lambda match: bytes.fromhex(match[1].decode()), word)
-
-
-def is_allowed(host: str, allowed: Sequence[Network]) -> bool:
-    """Whether a numeric address is in one of the networks."""
-    address = ipaddress.ip_address(host.partition("%")[0].removeprefix("::ffff:"))
-    return any(address in network for network in allowed)
-
-
-async def find_allowed(host: str, port: int, allowed: Sequence[Network]) -> str:
-    """Resolve a name. Returns: its first numeric address.
-
-    Raises:
-        NotAllowed: it is in none of the networks.
-        ConnectFailed: there is no such host.
-    """
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConnectFailed(f"there is no host {host}") from error
-    address = str(found[0][4][0])
-    if not is_allowed(address, allowed):
-        raise NotAllowed(f"{host} is in none of the networks that may be attacked: {', '.join(map(str, allowed))}")
-    return address
-
-
-class Budget:
-    """How many bytes may still be sent, by all connections together."""
-
-    def __init__(self, bounds: Bounds) -> None:
-        self.bounds = bounds
-        self.left = bounds.total_bytes
-
-
-class Wire:
-    """One connection: raw bytes, counted.
+class Target:
+    """A tracker or an uploader that we go to.
 
     Attributes:
-        sent: bytes so far.
+        host, port: where it listens.
+        name: for an uploader: a file that it serves, raw bytes.
+        forbidden: for an uploader: names that lie on its disk and must not be served, raw bytes.
+        names: for a tracker, whose downloaders are meant: what they may fetch, raw bytes.
+        limits: what the target's limits are, as far as one knows: attacks aim at them.
+        rng: the attack's randomness.
     """
 
-    def __init__(self, stream: trio.SocketStream, budget: Budget) -> None:
-        self.stream = stream
-        self.sent = 0
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        host: str,
+        port: int,
+        budget: Budget,
+        rng: Random,
+        *,
+        name: bytes = b"",
+        forbidden: Sequence[bytes] = (),
+        names: Sequence[bytes] = (),
+        limits: Limits = DEFAULT,
+        allowed: Sequence[Subnet] = (),
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.name = name
+        self.forbidden = tuple(forbidden)
+        self.names = tuple(names)
+        self.at_work: Callable[[], None] = _nothing
+        self.limits = limits
+        self.rng = rng
+        self._seed = rng.getrandbits(64)
+        self._networks = tuple(networks)
         self._budget = budget
+        self._allowed = tuple(allowed)
+        self._open: dict[Wire, None] = {}
+        self._listeners: list[Listener] = []
+        self.wires: list[Wire] = []
 
-    async def send(self, data: bytes) -> None:
-        """Send all of `data`, or as much as the bounds allow.
+    @property
+    def bounds(self) -> Bounds:
+        """How far this attack may go."""
+        return self._budget.bounds
+
+    def begin(self) -> None:
+        """Say, once, that what the attack prepares for downloaders is there."""
+        at_work, self.at_work = self.at_work, _nothing
+        at_work()
+
+    @property
+    def sent(self) -> int:
+        """Bytes so far, on all connections."""
+        return sum(wire.sent for wire in self.wires)
+
+    @property
+    def received(self) -> int:
+        """Bytes so far, on all connections."""
+        return sum(wire.received for wire in self.wires)
+
+    async def connect(self, source: int = 0, to: tuple[str, int] | None = None) -> Wire:
+        """Open one more connection; it is closed when the attack ends.
+
+        Args:
+            source: from which of our addresses, where there are several.
+            to: whom, if not the target: somebody that it named.
 
         Raises:
+            BoundReached: there are as many connections as there may be.
+            OtherSideLeft: nobody takes it (any more), or it may not be attacked.
+        """
+        number = len(self.wires)
+        if len(self._open) >= self._budget.bounds.connections:
+            raise BoundReached
+        host, port = to or (self.host, self.port)
+        if not is_allowed(host, self._allowed):
+            raise OtherSideLeft
+        network = self._networks[source % len(self._networks)]
+        try:
+            stream = await network.connect(host, port)
+        except ConnectFailed as error:
+            raise OtherSideLeft from error
+        wire = _CountedWire(stream, self._budget, number, Random(f"{self._seed} {number}"), self._open)
+        self.wires.append(wire)
+        self._open[wire] = None
+        return wire
+
+    async def greet(self, source: int = 0, *, hello: bool = False) -> Wire:
+        """Open one more connection to a tracker and read its greeting.
+
+        Args:
+            hello: whether to say HELLO.
+
+        Raises:
+            Unsound: there is none.
             BoundReached, OtherSideLeft.
         """
-        room = min(self._budget.bounds.connection_bytes - self.sent, self._budget.left)
-        part = data[: max(0, room)]
-        self.sent += len(part)
-        self._budget.left -= len(part)
-        try:
-            await self.stream.send_all(part)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise OtherSideLeft from error
-        if len(part) < len(data):
-            raise BoundReached
+        wire = await self.connect(source)
+        if await wire.read_answer() is None:
+            raise OtherSideLeft
+        if hello:
+            await wire.ask(b"HELLO OSP2P/2")
+        return wire
 
-    async def receive(self) -> bytes:
-        """Wait for bytes. Returns: some, or b"" when the other side has closed."""
-        try:
-            return await self.stream.receive_some(_READ_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise OtherSideLeft from error
+    async def log_in(self, alias: bytes = b"evil", port: int = 9, source: int = 0, *, hello: bool = False) -> Wire:
+        """Open one more connection to a tracker and register as a peer."""
+        wire = await self.greet(source, hello=hello)
+        answer = await wire.ask(b"ADDR %s %s:%d" % (alias, wire.local_host.encode(), port))
+        if answer.code >= 300:
+            raise Unsound(f"refuses a well-formed ADDR with {answer.last.decode('ascii', 'replace')}")
+        return wire
 
-    async def hold(self) -> None:
-        """Keep the connection open and silent until the other side closes it or time is up."""
-        while await self.receive():
-            pass
+    async def open_port(self, source: int = 0) -> Listener:
+        """Listen on a free port, where a tracker can reach us; it is closed when the attack ends."""
+        listener = await self._networks[source % len(self._networks)].listen(0)
+        self._listeners.append(listener)
+        return listener
 
-    async def linger(self) -> None:
-        """Keep the connection open without reading from it until time is up."""
-        await trio.sleep_forever()
+    def check(self, condition: bool, text: str) -> None:
+        """Say what a sound target does.
+
+        Raises:
+            Unsound: it does not.
+        """
+        if not condition:
+            raise Unsound(text)
+
+    async def sleep(self, seconds: float) -> None:
+        """Do nothing."""
+        await trio.sleep(seconds)
+
+    def close(self) -> None:
+        """Close all connections; waits for nothing."""
+        for wire in list(self._open):
+            wire.close()
+        for listener in self._listeners:
+            listener.close()
+
+
+def _nothing() -> None:
+    """Nobody waits for an attack's beginning."""
+
+
+class _CountedWire(Wire):
+    """A wire that leaves its place to another once it is closed."""
+
+    def __init__(self, stream: Stream, budget: Budget, number: int, rng: Random, places: dict[Wire, None]) -> None:
+        super().__init__(stream, budget, number, rng)
+        self._places = places
+
+    def close(self) -> None:
+        super().close()
+        self._places.pop(self, None)
 
     def reset(self) -> None:
-        """Break the connection: the other side gets an error, not an end."""
-        self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.stream.socket.close()
+        super().reset()
+        self._places.pop(self, None)
 
 
 class Victim(Wire):
@@ -158,37 +188,49 @@ class Victim(Wire):
 
     Attributes:
         host: its address.
-        name: what it asked for, raw bytes; b"" until `read_name`.
-        rng: the attack's randomness.
+        name: what it asked for, raw bytes; b"" until that is read.
+        rng: this connection's randomness.
+        limits: what its limits are, as far as one knows.
     """
 
     def __init__(
         self,
-        stream: trio.SocketStream,
-        host: str,
+        stream: Stream,
         budget: Budget,
+        number: int,
         rng: Random,
         contents: Mapping[bytes, bytes],
+        limits: Limits = DEFAULT,
     ) -> None:
-        super().__init__(stream, budget)
-        self.host = host
+        super().__init__(stream, budget, number, rng)
+        self.host = stream.remote.host
         self.name = b""
-        self.rng = rng
+        self.limits = limits
         self._contents = contents
 
+    def unread(self, data: bytes) -> None:
+        """Put bytes back, to be read again."""
+        self._buffer = data + self._buffer
+
+    async def peek_hello(self) -> bool:
+        """Wait for the first line, which stays unread. Returns: whether it is HELLO."""
+        line = await self._request_line()
+        self.unread(line + b"\n")
+        return line[:5].upper() == b"HELLO"
+
+    async def _request_line(self) -> bytes:
+        line = await self.read_line()
+        if line is None or len(line) > _READ_BYTES:
+            raise OtherSideLeft
+        return line
+
     async def read_name(self) -> bytes:
-        """Read the request. Returns: the name of the file that it asks for.
+        """Read a request of 2007. Returns: the name of the file that it asks for.
 
         Raises:
             OtherSideLeft: it closed, or said something else than GET (HELLO among it): we end as an old peer would.
         """
-        line = b""
-        while b"\n" not in line:
-            data = await self.receive()
-            line += data
-            if not data or len(line) > _READ_BYTES:
-                raise OtherSideLeft
-        words = line.partition(b"\n")[0].split()
+        words = (await self._request_line()).split()
         if len(words) < 2 or words[0].upper() != b"GET":
             raise OtherSideLeft
         self.name = unquote(words[1])
@@ -198,52 +240,68 @@ class Victim(Wire):
         """Read the request. Returns: what the file really holds, or noise if no honest holder gives it to us."""
         return self._contents[await self.read_name()]
 
+    def content_of(self, name: bytes) -> bytes:
+        """What a file really holds, or noise."""
+        return self._contents[name]
+
     def other_content(self) -> bytes:
         """What another file really holds; noise where there is no other."""
         others = sorted(name for name in self._contents if name != self.name)
         return self._contents[self.rng.choice(others)] if others else self.rng.randbytes(1000)
 
 
-class Target:
-    """A tracker or an uploader that we go to.
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is true of one file, for a tracker that lies about it.
 
     Attributes:
-        host, port: where it listens.
-        name: for an uploader: a file that it serves, raw bytes.
-        rng: the attack's randomness.
-        sent: bytes so far, on all connections.
+        size, b3, md5: as the protocol writes them; b"" where it is not known.
+        holders: addresses of honest holders, as ``host:port``.
     """
 
-    def __init__(self, host: str, port: int, name: bytes, budget: Budget, rng: Random) -> None:
-        self.host = host
-        self.port = port
-        self.name = name
-        self.rng = rng
-        self._budget = budget
-        self._wires: list[Wire] = []
+    size: int = 0
+    b3: bytes = b""
+    md5: bytes = b""
+    holders: tuple[bytes, ...] = ()
 
-    @property
-    def sent(self) -> int:
-        """Bytes so far, on all connections."""
-        return sum(wire.sent for wire in self._wires)
+    @classmethod
+    def of(cls, content: bytes, holders: Sequence[bytes] = ()) -> Fact:
+        """What is true of a file with this content."""
+        return cls(len(content), b3_of(content) if content else b"", write_checksum(content), tuple(holders))
 
-    async def connect(self) -> Wire:
-        """Open one more connection; it is closed when the attack ends.
 
-        Raises:
-            BoundReached, OtherSideLeft: the target takes no connection (any more).
-        """
-        if len(self._wires) >= self._budget.bounds.connections:
-            raise BoundReached
-        try:
-            stream = await trio.open_tcp_stream(self.host, self.port)
-        except OSError as error:
-            raise OtherSideLeft from error
-        wire = Wire(stream, self._budget)
-        self._wires.append(wire)
-        return wire
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is true: for an evil tracker.
 
-    def close(self) -> None:
-        """Close all connections; waits for nothing."""
-        for wire in self._wires:
-            wire.stream.socket.close()
+    Attributes:
+        facts: of each name.
+        host, port: where the evil tracker itself listens.
+    """
+
+    facts: Mapping[bytes, Fact] = field(default_factory=dict)
+    host: str = ""
+    port: int = 0
+
+
+class Caller(Wire):
+    """A program that has connected to us because it takes us for a tracker.
+
+    Attributes:
+        truth: what a sound tracker would say.
+        limits: what its limits are, as far as one knows.
+        asked: the verbs that it has sent.
+    """
+
+    def __init__(
+        self, stream: Stream, budget: Budget, number: int, rng: Random, truth: Truth, limits: Limits = DEFAULT
+    ) -> None:
+        super().__init__(stream, budget, number, rng)
+        self.host = stream.remote.host
+        self.truth = truth
+        self.limits = limits
+        self.asked: list[bytes] = []
+
+    def fact(self, name: bytes) -> Fact:
+        """What is true of a name."""
+        return self.truth.facts.get(name, Fact())

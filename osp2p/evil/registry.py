@@ -6,119 +6,146 @@ Source: the form of an entry is h2spec's; the catalogue can be printed without a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 from inspect import getdoc
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar
 
 from osp2p.errors import UnknownAttack
-from osp2p.evil.encounter import Target, Victim
+from osp2p.limits import Limits
 
 Against = Literal["tracker", "uploader", "downloader"]
 """Whom an attack is for. Downloaders come to us; to a tracker and an uploader we go."""
 
-Encounter = TypeVar("Encounter")
+Expect = Literal["refused", "closed", "survived", "out-waited"]
+"""What a sound victim does: it answers with a refusal; it ends the connection; it goes on as if nothing were, with
+right answers and right files; or it ends what is slow when its own time is up."""
+
+Role = Literal["client", "old holder", "holder", "registrant", "tracker"]
+"""What the attacker plays: a client that goes to the victim; a holder that is registered at a tracker as in 2007, or as
+one that speaks OSP2P/2; somebody who only registers, at a tracker that the victim uses; or the tracker itself."""
+
+#: The fields of `Limits`: what `breaks` may name.
+LIMIT_NAMES = frozenset(field.name for field in fields(Limits))
 
 
 @dataclass(frozen=True, slots=True)
-class Attack(Generic[Encounter]):
+class Attack:
     """One way of being evil.
 
     Attributes:
         id: ``family/name``.
         against: whom it is for.
-        breaks: the assumption that it breaks.
-        expect: what a sound program does.
-        within: seconds after which a sound program is done with it.
-        description: what it does, in a sentence.
+        breaks: the fields of `Limits` that it pushes on, with commas between them, or a rule of the protocol in words.
+        expect: what a sound victim does.
+        within: seconds after which a sound victim with the default limits is done with it.
+        text: what it does on the wire, in a paragraph.
+        role: what the attacker plays.
         run: does it once.
+        sybils: as how many peers a holder registers.
     """
 
     id: str
     against: Against
     breaks: str
-    expect: str
+    expect: Expect
     within: float
-    description: str
-    run: Callable[[Encounter], Awaitable[None]]
+    text: str
+    role: Role
+    run: Callable[[Any], Awaitable[None]]
+    sybils: int = 1
 
     @property
     def family(self) -> str:
         """The part of the id before the stroke."""
         return self.id.partition("/")[0]
 
-
-_CATALOGUE: dict[str, Attack[Any]] = {}
-
-Function = Callable[[Encounter], Awaitable[None]]
-
-
-@overload
-def attack(
-    id: str, *, against: Literal["downloader"], breaks: str, expect: str, within: float
-) -> Callable[[Function[Victim]], Function[Victim]]: ...
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """The fields of `Limits` that it pushes on."""
+        return tuple(part for part in self.breaks.split(", ") if part in LIMIT_NAMES)
 
 
-@overload
-def attack(
-    id: str, *, against: Literal["tracker", "uploader"], breaks: str, expect: str, within: float
-) -> Callable[[Function[Target]], Function[Target]]: ...
+_CATALOGUE: dict[str, Attack] = {}
+
+Function = TypeVar("Function", bound=Callable[..., Awaitable[None]])
 
 
 def attack(
-    id: str, *, against: Against, breaks: str, expect: str, within: float
-) -> Callable[[Function[Any]], Function[Any]]:
-    """Enter the decorated function into the catalogue; its docstring's first line is the description.
+    id: str,
+    *,
+    against: Against,
+    breaks: str,
+    expect: Expect,
+    within: float,
+    role: Role | None = None,
+    sybils: int = 1,
+) -> Callable[[Function], Function]:
+    """Enter the decorated function into the catalogue; its docstring, one paragraph, is the text.
+
+    The function takes what it meets: a `Target` (roles client and registrant), a `Victim` (holders), a `Caller`
+    (tracker).
 
     Args:
         id: ``family/name``, unique.
-        against, breaks, expect, within: see `Attack`.
+        role: default: a client of trackers and uploaders, to downloaders an old holder.
+        against, breaks, expect, within, sybils: see `Attack`.
     """
 
-    def enter(function: Function[Any]) -> Function[Any]:
+    def enter(function: Function) -> Function:
         if id in _CATALOGUE:
             raise ValueError(f"there are two attacks {id}")
-        description = (getdoc(function) or "").partition("\n")[0]
-        _CATALOGUE[id] = Attack(id, against, breaks, expect, within, description, function)
+        text = " ".join((getdoc(function) or "").split())
+        played = role or ("old holder" if against == "downloader" else "client")
+        _CATALOGUE[id] = Attack(id, against, breaks, expect, within, text, played, function, sybils)
         return function
 
     return enter
 
 
-def list_attacks(against: Against | None = None) -> list[Attack[Any]]:
-    """All attacks, or those against one kind of program, ordered by id."""
-    return [one for _, one in sorted(_CATALOGUE.items()) if against in (None, one.against)]
+def list_attacks(against: Against | None = None, role: Role | None = None) -> list[Attack]:
+    """All attacks, or those against one kind of program, or of one role, ordered by id."""
+    return [one for _, one in sorted(_CATALOGUE.items()) if against in (None, one.against) and role in (None, one.role)]
 
 
-@overload
-def select_attacks(mode: str, against: Literal["downloader"]) -> Sequence[Attack[Victim]]: ...
+def find_attacks(patterns: Sequence[str]) -> list[Attack]:
+    """The attacks that ids, families or globs mean, in the order of the patterns, each once.
+
+    Raises:
+        UnknownAttack: a pattern means none.
+    """
+    found: dict[str, Attack] = {}
+    for pattern in patterns:
+        some = [one for one in list_attacks() if pattern == one.family or fnmatchcase(one.id, pattern)]
+        if not some:
+            families = ", ".join(dict.fromkeys(one.family for one in list_attacks()))
+            raise UnknownAttack(f"there is no attack {pattern}; the families are {families}")
+        found.update({one.id: one for one in some})
+    return list(found.values())
 
 
-@overload
-def select_attacks(mode: str, against: Literal["tracker", "uploader"]) -> Sequence[Attack[Target]]: ...
-
-
-def select_attacks(mode: str, against: Against) -> Sequence[Attack[Any]]:
-    """The attacks that a mode stands for, in the order in which they take turns.
+def select_attacks(mode: str) -> list[Attack]:
+    """The attacks of holders and registrants that a mode stands for, in the order in which they take turns.
 
     Args:
-        mode: ``family/name``, a family, or "" for all families in turn (one attack of each, then the next of each).
-        against: whom they are for.
+        mode: ``family/name``, a family, a glob, or "" for all families in turn (one attack of each, then the next of
+            each).
 
     Raises:
         UnknownAttack: there is none of that id or family.
     """
-    known = list_attacks(against)
+    known = [one for one in list_attacks("downloader") if one.role != "tracker"]
     if not mode:
         return _in_turn(known)
-    found = [one for one in known if mode in (one.id, one.family)]
+    found = [one for one in known if mode == one.family or fnmatchcase(one.id, mode)]
     if not found:
         families = ", ".join(dict.fromkeys(one.family for one in known))
-        raise UnknownAttack(f"there is no attack {mode} against a {against}; the families are {families}")
+        raise UnknownAttack(f"there is no attack {mode} against a downloader; the families are {families}")
     return found
 
 
-def _in_turn(attacks: Sequence[Attack[Any]]) -> list[Attack[Any]]:
-    rounds: list[list[Attack[Any]]] = []
+def _in_turn(attacks: Sequence[Attack]) -> list[Attack]:
+    rounds: list[list[Attack]] = []
     met: dict[str, int] = {}
     for one in attacks:
         number = met[one.family] = met.get(one.family, -1) + 1

@@ -5,25 +5,24 @@ from __future__ import annotations
 from osp2p.evil.encounter import Victim
 from osp2p.evil.registry import attack
 
-BREAKS = "what a peer sends was meant for us"
-EXPECT = "finds that the checksum differs, keeps nothing, shows none of it raw, and takes the file from another holder"
+BREAKS = "what a holder sends is the file, or nothing"
 
 
-@attack("garbage/noise", against="downloader", breaks=BREAKS, expect=EXPECT, within=30)
+@attack("garbage/noise", against="downloader", breaks=BREAKS, expect="survived", within=30)
 async def send_noise(victim: Victim) -> None:
-    """Sends random bytes of a random size."""
+    """Sends random bytes of a random size, and closes."""
     await victim.read_name()
     await victim.send(victim.rng.randbytes(victim.rng.randint(1, 200_000)))
 
 
-@attack("garbage/refusal", against="downloader", breaks=BREAKS, expect=EXPECT, within=30)
+@attack("garbage/refusal", against="downloader", breaks=BREAKS, expect="survived", within=30)
 async def send_a_refusal(victim: Victim) -> None:
-    """Sends a text that refuses, where the protocol has bytes of the file."""
+    """Sends a text that refuses, where the protocol has bytes of the file, and closes."""
     await victim.read_name()
     await victim.send(b"500 I have no such file\n")
 
 
-@attack("garbage/http", against="downloader", breaks=BREAKS, expect=EXPECT, within=30)
+@attack("garbage/http", against="downloader", breaks=BREAKS, expect="survived", within=30)
 async def send_http(victim: Victim) -> None:
     """Sends the true content behind the header of a web server."""
     content = await victim.read_content()
@@ -31,14 +30,20 @@ async def send_http(victim: Victim) -> None:
     await victim.send(header % len(content) + content)
 
 
-@attack("garbage/reply", against="downloader", breaks=BREAKS, expect=EXPECT, within=30)
+@attack("garbage/reply", against="downloader", breaks=BREAKS, expect="survived", within=30)
 async def send_a_reply(victim: Victim) -> None:
-    """Sends an answer of the newer protocol, of an absurd length, to a request of the older one."""
+    """Sends an answer of OSP2P/2, of an absurd length, to a request of 2007."""
     await victim.read_name()
     await victim.send(b"DATA 99999999999999999999 new=0-4294967295\n200 there it comes\n" + victim.rng.randbytes(5000))
 
 
-@attack("garbage/terminal", against="downloader", breaks=BREAKS, expect=EXPECT, within=30)
+@attack(
+    "garbage/terminal",
+    against="downloader",
+    breaks="what strangers send is not shown as it came",
+    expect="survived",
+    within=30,
+)
 async def send_control_bytes(victim: Victim) -> None:
     """Sends bytes that clear a terminal, set its title and never end a line."""
     await victim.read_name()
