@@ -39,9 +39,12 @@
     │   ├── Refused                 the node does not do it; carries the reply's code
     │   └── Fault                   the method was called, and failed; carries the fault's code
     ├── UnsafeName                  a name that would leave the shared directory, or cannot be a file's name
-    └── AttackError                 an attack of ours (osp2p.evil) that does not begin
-        ├── UnknownAttack           there is none of that name
-        └── NotAllowed              its target is in no network that may be attacked
+    ├── AttackError                 an attack of ours (osp2p.evil) that does not begin
+    │   ├── UnknownAttack           there is none of that name
+    │   └── NotAllowed              its target is in no network that may be attacked
+    └── GradeError                  a grade (osp2p.grade) that does not begin
+        ├── CommandFailed           the program that is to be graded cannot be started
+        └── NothingAsked            no check is left
 
 `LocalProtocolError` is never caused by what a stranger sends. Everything else may be.
 """
@@ -268,3 +271,15 @@ class UnknownAttack(AttackError):
 
 class NotAllowed(AttackError):
     """The target of an attack is in no network that its user allowed to be attacked."""
+
+
+class GradeError(Osp2pError):
+    """A grade of ours cannot begin."""
+
+
+class CommandFailed(GradeError):
+    """The program that is to be graded cannot be started, or does not listen."""
+
+
+class NothingAsked(GradeError):
+    """No check has an id that was asked for."""

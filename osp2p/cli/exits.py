@@ -16,6 +16,7 @@ MISMATCH = 6
 SOME_FAILED = 7
 DISK = 8
 FAULT = 9
+NOT_PASSED = 10
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
@@ -31,6 +32,7 @@ MEANINGS: dict[int, str] = {
     SOME_FAILED: "some files arrived and some did not, or they failed for different reasons",
     DISK: "the local disk: full, locked, not readable or writable, or the file is larger than allowed",
     FAULT: "the called method failed, on the other node",
+    NOT_PASSED: "what was graded did not pass all that was asked; what was replayed is answered otherwise",
     INTERRUPTED: "interrupted (a tracker or a sharer that is told to end: 0)",
     PIPE_CLOSED: "the program that read our output went away",
 }
@@ -77,6 +79,9 @@ CODES: dict[type[errors.Osp2pError], int] = {
     errors.AttackError: USAGE,
     errors.UnknownAttack: USAGE,
     errors.NotAllowed: USAGE,
+    errors.GradeError: USAGE,
+    errors.CommandFailed: USAGE,
+    errors.NothingAsked: USAGE,
 }
 
 

@@ -65,10 +65,9 @@ class Recorder:
 
 
 class RecordedConnection:
-    """A connection whose bytes are written down once they have moved. See `Connection` for its methods.
+    """A connection whose bytes are written down: as they come, and as they are given to the system to be sent.
 
-    Bytes that are received or sent when the connection is over already have an entry no more: the last entry of a
-    connection is its end.
+    The last entry of a connection is its end. See `Connection` for its methods.
     """
 
     def __init__(self, connection: Connection, scribe: Scribe, recorder: Recorder) -> None:
@@ -123,9 +122,9 @@ class RecordedConnection:
         return count
 
     async def send(self, data: bytes | memoryview) -> None:
+        self._moved(">", bytes(data))  # before it goes, or the answer could come first
         with self._losing():
             await self._connection.send(data)
-        self._moved(">", bytes(data))
 
     async def send_file_some(self, fd: int, offset: int, count: int) -> int:
         with self._losing():
