@@ -32,8 +32,9 @@ Ended = Literal["done", "left", "bytes spent", "time spent", "unsound"]
 """The attack had nothing more to do; the other side left; a bound on bytes or on time was reached; the other side did
 what no sound program does."""
 
-Outcome = Expect | Literal["failed"]
-"""What the victim did; ``failed``: not what a sound one does."""
+Outcome = Expect | Literal["failed", "cut short"]
+"""What the victim did; ``failed``: not what a sound one does; ``cut short``: nothing wrong in the time that the bounds
+gave the attack, which is less than a sound victim may need to be done with it."""
 
 #: How often an honest user looks at the victim while it is under attack.
 _PROBE_EVERY = 1.0
@@ -176,7 +177,7 @@ async def run_attack(
     return Verdict(
         attack.id,
         not why,
-        "failed" if why else attack.expect,
+        "failed" if why else "cut short" if _is_cut_short(attack, bounds, seconds) else attack.expect,
         why,
         seconds,
         target.sent,
@@ -185,6 +186,11 @@ async def run_attack(
         None if probe is None else probe.slowest,
         tuple(wire.exchange for wire in target.wires[: target.bounds.evidence_connections]),
     )
+
+
+def _is_cut_short(attack: Attack, bounds: Bounds, seconds: float) -> bool:
+    """Whether the bounds ended an attack that might have gone on."""
+    return bounds.attack_seconds is not None and bounds.attack_seconds <= min(seconds, attack.within)
 
 
 async def _run_probed(attack: Attack, target: Target, probe: Probe | None) -> str:
@@ -206,7 +212,7 @@ async def _run_probed(attack: Attack, target: Target, probe: Probe | None) -> st
                 nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
-        if probe is not None:
+        if probe is not None and not attack.exhausts:
             nursery.start_soon(watch, probe)
         found.append(await _judge(attack, target))
         nursery.cancel_scope.cancel()
@@ -226,7 +232,7 @@ async def _judge(attack: Attack, target: Target) -> str:
     ended, why = await run_bounded(attack, target, seconds)
     if ended == "unsound":
         return f"it {why}"
-    if ended == "time spent":
+    if ended == "time spent" and seconds > attack.within:
         return f"it is not done with the attack after {seconds:g} s"
     if ended == "bytes spent" and attack.expect in ("closed", "out-waited"):
         return f"it takes all of {target.sent} bytes and does not end the connection"
