@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from osp2p.errors import LineTooLong, LocalProtocolError
 
 # A terminator begins with three decimal digits and a blank, behind which stands the text; or it is just the three
-# digits, with or without the CR of a line end.
-_TERMINATOR = re.compile(rb"(\d\d\d)(?: |\r?\Z)")
+# digits, with or without CRs of a line end: all of them, as no data line that is given out may look like a terminator.
+_TERMINATOR = re.compile(rb"(\d\d\d)(?: |\r*\Z)")
 
 # A context line begins with three decimal digits and a hyphen, behind which stands the text.
 _CONTEXT = re.compile(rb"(\d\d\d)-")
