@@ -30,10 +30,11 @@ from osp2p.content.name import is_hidden
 from osp2p.errors import NobodyHasIt
 from osp2p.limits import Limits
 from osp2p.peer.events import Event, Remark, TransferDone, TransferFailed, TransferProgress
-from osp2p.peer.many_fetch import Wanted
-from osp2p.peer.node import Node
+from osp2p.peer.node import Node, unambiguous
 from osp2p.peer.transfer import GetOptions
+from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address
+from osp2p.wire.entry import FileEntry
 from osp2p.wire.link import Link
 
 if TYPE_CHECKING:
@@ -177,8 +178,9 @@ def check_words(names: Sequence[str], output: str | None) -> None:
 async def _fetch_all(node: Node, arguments: Namespace, console: Console) -> int:
     links = {link.name: link for link in map(read_link, filter(is_link, arguments.names))}
     words = [os.fsencode(word) for word in arguments.names if not is_link(word)]
-    names, unmatched = await (_expand_directories if arguments.recursive else _expand)(node, words)
-    names += [name for name in links if name not in names]
+    found, unmatched = await (_expand_directories if arguments.recursive else _expand)(node, words)
+    listed = {entry.name: entry for entry in found}
+    names = list(dict.fromkeys([*listed, *links]))
     options = GetOptions(
         force=arguments.force,
         require_verified=arguments.require_verified,
@@ -189,9 +191,9 @@ async def _fetch_all(node: Node, arguments: Namespace, console: Console) -> int:
     if arguments.output == STDOUT:
         with tempfile.TemporaryDirectory(prefix="osp2p-") as directory:
             targets = [(name, Path(directory, str(number))) for number, name in enumerate(names)]
-            return await _fetch_plan(node, Plan(targets), links, unmatched, options, console, to_stdout=True)
+            return await _fetch_plan(node, Plan(targets), links, listed, unmatched, options, console, to_stdout=True)
     plan = plan_targets(names, arguments.output, Limits())
-    return await _fetch_plan(node, plan, links, unmatched, options, console, to_stdout=False)
+    return await _fetch_plan(node, plan, links, listed, unmatched, options, console, to_stdout=False)
 
 
 def _trackers(arguments: Namespace) -> list[str]:
@@ -206,36 +208,32 @@ def _trackers(arguments: Namespace) -> list[str]:
     return list(dict.fromkeys(linked))
 
 
-async def _expand_directories(node: Node, directories: list[bytes]) -> tuple[list[bytes], list[TransferFailed]]:
+async def _expand_directories(node: Node, directories: list[bytes]) -> tuple[list[FileEntry], list[TransferFailed]]:
     """All that is listed below some directories, but for hidden files; one with nothing below it is a failure."""
-    names: dict[bytes, None] = {}
+    found: dict[bytes, FileEntry] = {}
     unmatched: list[TransferFailed] = []
     for directory in directories:
         prefix = directory.rstrip(b"/") + b"/"
-        listed = [entry.name for entry in await node.list_files(prefix)]
-        below = [name for name in listed if name.startswith(prefix) and not is_hidden(name[len(prefix) :])]
-        names.update(dict.fromkeys(below))
+        listed = unambiguous(await node.list_files(prefix))
+        below = {name: entry for name, entry in listed.items() if not is_hidden(name[len(prefix) :])}
+        found.update(below)
         if not below:
             unmatched.append(TransferFailed(directory, NobodyHasIt("no file is below a directory of this name")))
-    return list(names), unmatched
+    return list(found.values()), unmatched
 
 
-async def _expand(node: Node, patterns: list[bytes]) -> tuple[list[bytes], list[TransferFailed]]:
-    """Turn patterns into names, each once; those that match nothing are failures beside the others' success."""
-    names: dict[bytes, None] = {}
-    unmatched: list[TransferFailed] = []
-    for pattern in patterns:
-        try:
-            names.update(dict.fromkeys(await node.expand([pattern])))
-        except NobodyHasIt:
-            unmatched.append(TransferFailed(pattern, NobodyHasIt("no file has this name or matches it")))
-    return list(names), unmatched
+async def _expand(node: Node, patterns: list[bytes]) -> tuple[list[FileEntry], list[TransferFailed]]:
+    """Turn patterns into files, each once; those that match nothing are failures beside the others' success."""
+    found, unmatched = await node.find(patterns)
+    nobody = NobodyHasIt("no file has this name or matches it")
+    return found, [TransferFailed(pattern, nobody) for pattern in unmatched]
 
 
 async def _fetch_plan(
     node: Node,
     plan: Plan,
     links: dict[bytes, Link],
+    listed: dict[bytes, FileEntry],
     unmatched: list[TransferFailed],
     options: GetOptions,
     console: Console,
@@ -248,7 +246,10 @@ async def _fetch_plan(
         for failure in failed:
             display.show(failure)
         if plan.targets:
-            wanted = [Wanted(name, target, links[name].b3 if name in links else None) for name, target in plan.targets]
+            wanted = [
+                Wanted(name, target, links[name].b3 if name in links else None, listed.get(name))
+                for name, target in plan.targets
+            ]
             writer = StdoutWriter([name for name, _ in plan.targets])
             async with node.open_get(wanted, options) as events:
                 async for event in events:

@@ -4,44 +4,40 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import trio
 
+from osp2p.content.chunks import MIN_CHUNK
 from osp2p.content.publish import sync_filesystem
-from osp2p.errors import Osp2pError, TrackerError
+from osp2p.content.small_store import SmallStore
+from osp2p.errors import MalformedLine, Osp2pError, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.net.errors import disk_errors
-from osp2p.peer.events import Event, TransferFailed
-from osp2p.peer.small_fetch import SmallFetch, SmallFile, small_file, whole_holders
+from osp2p.peer.event_stream import EventStream
+from osp2p.peer.events import TransferFailed
+from osp2p.peer.small_fetch import SmallFetch, SmallFile
 from osp2p.peer.tracker_client import TrackerFacts
-from osp2p.peer.transfer import GetOptions, Transfer
+from osp2p.peer.transfer import GetOptions, Transfer, holders_of_content
+from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address
-from osp2p.wire.entry import PeerEntry
+from osp2p.wire.entry import PeerEntry, parse_b3, parse_number
 
 #: How many names the trackers are asked about in one go.
 _FACTS_PAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file to fetch.
-
-    Attributes:
-        name: as the tracker lists it, raw bytes.
-        target: the final path; its directories are made.
-        b3: the content id, 32 bytes, where the user knows it from a link; None: what the trackers say.
-    """
-
-    name: bytes
-    target: Path
-    b3: bytes | None = None
-
+#: Of how many files of a page the trackers are asked who has them, before the others are taken to be there too.
+_SAMPLE = 8
 
 Job = tuple[Wanted, TrackerFacts]
+
+#: Files that one holder is asked for.
+Share = tuple[PeerEntry, list[SmallFile]]
 
 
 class ManyFetch:
@@ -51,7 +47,7 @@ class ManyFetch:
         facts: asks the trackers about files.
         transfer: makes the transfer of one file.
         seed: shares a file that has arrived.
-        events: gets what happens; closed at the end.
+        events: gets what happens; ended at the end.
     """
 
     def __init__(
@@ -64,7 +60,7 @@ class ManyFetch:
         facts: Callable[[Sequence[Wanted]], Awaitable[list[TrackerFacts]]],
         transfer: Callable[[Wanted, TrackerFacts, GetOptions], Transfer],
         seed: Callable[[bytes, Path], Awaitable[None]],
-        events: trio.MemorySendChannel[Event],
+        events: EventStream,
     ) -> None:
         self._options = options
         self._network = network
@@ -74,10 +70,13 @@ class ManyFetch:
         self._transfer = transfer
         self._seed = seed
         self._events = events
-        self._places: dict[int, Path] = {}
+        self._store = SmallStore(limits, options.beneath)
+        most = options.max_size if options.max_size is not None else limits.max_size
+        self._most = MIN_CHUNK if most is None else most
+        self._refused: dict[bytes, set[Address]] = {}
 
     async def run(self, wanted: Sequence[Wanted]) -> None:
-        """Ask the trackers page by page, and let a few workers fetch what they name.
+        """Ask the trackers page by page, and let lanes and a few workers fetch what they name.
 
         Many files wait for the disk together, at the end: once for each file system, not once for each file.
 
@@ -88,7 +87,7 @@ class ManyFetch:
         together = self._options.sync and len(wanted) > 1
         self._options = replace(self._options, sync=self._options.sync and not together)
         jobs_in, jobs_out = trio.open_memory_channel[Job](0)
-        with self._events:
+        with closing(self._events), closing(self._store):
             async with trio.open_nursery() as workers:
                 for _ in range(min(self._limits.max_parallel_files, len(wanted))):
                     workers.start_soon(self._work, jobs_out.clone())
@@ -96,67 +95,136 @@ class ManyFetch:
                 async with jobs_in:
                     await self._hand_out(wanted, jobs_in)
             if together:
-                for place in self._places.values():
+                for place in self._store.places.values():
                     with disk_errors(f"cannot write {place}"):
                         await sync_filesystem(place)
 
     async def _hand_out(self, wanted: Sequence[Wanted], jobs: trio.MemorySendChannel[Job]) -> None:
-        """Ask page by page what there is; give small files of one holder to one lane, and the others to the workers."""
+        """Give small files to lanes, one for each holder, and the others to the workers.
+
+        What the lanes do not fetch at first gets a second chance with other holders, and then goes to the workers.
+
+        Raises:
+            TrackerError.
+        """
+        left = await self._hand_out_once(wanted, jobs, sampled=True)
+        again = await self._hand_out_once([file.wanted for file in left], jobs, sampled=False)
+        for file in again:
+            assert file.facts is not None
+            await jobs.send((file.wanted, file.facts))
+
+    async def _hand_out_once(
+        self, wanted: Sequence[Wanted], jobs: trio.MemorySendChannel[Job], *, sampled: bool
+    ) -> list[SmallFile]:
+        """Ask page by page what there is, and hand it out; wait for the lanes.
+
+        Args:
+            sampled: whether small files that were listed are taken to be where some of them are.
+
+        Returns: the small files that did not arrive.
+        """
+        left: list[SmallFile] = []
         lanes: dict[Address, trio.MemorySendChannel[Sequence[SmallFile]]] = {}
-
-        async def leave(file: SmallFile) -> None:
-            await jobs.send((Wanted(file.name, file.target, file.named), file.facts))
-
         async with trio.open_nursery() as nursery:
             for number, page in enumerate(_pages(wanted)):
                 try:
-                    facts = await self._facts(page)
+                    small, others = await self._find(page, sampled=sampled)
                 except TrackerError as error:
-                    if number == 0:
+                    if number == 0 and sampled:
                         raise
                     for one in page:
-                        self._events.send_nowait(TransferFailed(one.name, error))
+                        self._events.put(TransferFailed(one.name, error))
                     continue
-                small, others = self._sort_out(page, facts)
                 for holder, files in small:
                     if holder.address not in lanes:
                         lanes[holder.address], receive = trio.open_memory_channel[Sequence[SmallFile]](float("inf"))
-                        lane = SmallFetch(
-                            holder,
-                            self._options,
-                            network=self._network,
-                            limits=self._limits,
-                            leave=leave,
-                            arrived=self._note_arrival,
-                            report=self._events.send_nowait,
-                        )
-                        nursery.start_soon(lane.run, receive)
+                        nursery.start_soon(self._open_lane(holder, left).run, receive)
                     lanes[holder.address].send_nowait(files)
                 for job in others:
                     await jobs.send(job)
             for channel in lanes.values():
                 channel.close()
+        return left
 
-    def _sort_out(
-        self, page: Sequence[Wanted], facts: Sequence[TrackerFacts]
-    ) -> tuple[list[tuple[PeerEntry, list[SmallFile]]], list[Job]]:
+    def _open_lane(self, holder: PeerEntry, left: list[SmallFile]) -> SmallFetch:
+        def leave(file: SmallFile) -> None:
+            self._refused.setdefault(file.wanted.name, set()).add(holder.address)
+            left.append(file)
+
+        return SmallFetch(
+            holder,
+            network=self._network,
+            limits=self._limits,
+            store=self._store,
+            leave=leave,
+            arrived=self._note_arrival,
+            report=self._events.put,
+        )
+
+    async def _find(self, page: Sequence[Wanted], *, sampled: bool) -> tuple[list[Share], list[Job]]:
+        """Find out who has the files of a page.
+
+        Returns: the small ones, each with one of its holders, and the others.
+
+        Raises:
+            TrackerError.
+        """
+        listed = [file for one in page if (file := self._listed_file(one)) is not None] if sampled else []
+        if len(listed) > _SAMPLE:
+            sample = self._rng.sample(listed, _SAMPLE)
+            facts = await self._facts([file.wanted for file in sample])
+            holders = _common_holders(sample, facts)
+            if holders:
+                theirs = {file.wanted.name for file in listed}
+                rest = [one for one in page if one.name not in theirs]
+                shares = self._share_out((file._replace(holders=len(holders)), holders) for file in listed)
+                more, others = self._sort_out(rest, await self._facts(rest)) if rest else ([], [])
+                return [*shares, *more], others
+        return self._sort_out(page, await self._facts(page))
+
+    def _listed_file(self, one: Wanted) -> SmallFile | None:
+        """A wanted file as it was listed, if that tells all that a lane needs."""
+        if one.listed is None or one.b3 is not None or self._options.sync:
+            return None
+        try:
+            size = parse_number(one.listed.attributes.get(b"size", b""), MIN_CHUNK, "size")
+            b3 = parse_b3(one.listed.attributes.get(b"b3", b""))
+        except MalformedLine:
+            return None
+        return SmallFile(one, size, b3, 0, None) if self._is_small(size) else None
+
+    def _is_small(self, size: int) -> bool:
+        return 0 < size <= min(MIN_CHUNK, self._most)
+
+    def _sort_out(self, page: Sequence[Wanted], facts: Sequence[TrackerFacts]) -> tuple[list[Share], list[Job]]:
         """Of files that were asked for: the small ones, each with one of its holders, and the others."""
-        small: dict[Address, tuple[PeerEntry, list[SmallFile]]] = {}
+        small: list[tuple[SmallFile, list[PeerEntry]]] = []
         others: list[Job] = []
         for one, fact in zip(page, facts, strict=True):
-            file = small_file(one.name, one.target, fact, named=one.b3)
-            holders = whole_holders(fact) if file is not None else []
-            if file is None or not holders:
+            refused = self._refused.get(one.name, set())
+            holders = [entry for entry in _whole_holders(fact) if entry.address not in refused]
+            if (
+                fact.b3 is None
+                or fact.size is None
+                or not self._is_small(fact.size)
+                or self._options.sync
+                or not holders
+            ):
                 others.append((one, fact))
-                continue
+            else:
+                small.append((SmallFile(one, fact.size, fact.b3, len(fact.holders), fact), holders))
+        return self._share_out(small), others
+
+    def _share_out(self, files: Iterable[tuple[SmallFile, list[PeerEntry]]]) -> list[Share]:
+        """Give each file to one of its holders."""
+        shares: dict[Address, Share] = {}
+        for file, holders in files:
             holder = self._rng.choice(holders)
-            small.setdefault(holder.address, (holder, []))[1].append(file)
-        return list(small.values()), others
+            shares.setdefault(holder.address, (holder, []))[1].append(file)
+        return list(shares.values())
 
     async def _note_arrival(self, name: bytes, path: Path) -> None:
         """Do what is to be done with a file that is on the disk."""
-        with disk_errors(f"cannot read {path}"):
-            self._places.setdefault(os.stat(path).st_dev, path.parent)
         if self._options.seed:
             await self._seed(name, path)
 
@@ -168,12 +236,28 @@ class ManyFetch:
                 try:
                     done = await transfer.run()
                 except Osp2pError as error:
-                    self._events.send_nowait(TransferFailed(wanted.name, error, transfer.fetched, transfer.sources))
+                    self._events.put(TransferFailed(wanted.name, error, transfer.fetched, transfer.sources))
                     continue
+                with disk_errors(f"cannot read {done.path}"):
+                    self._store.places.setdefault(os.stat(done.path).st_dev, done.path.parent)
                 await self._note_arrival(wanted.name, done.path)
-                self._events.send_nowait(done)
+                self._events.put(done)
 
 
 def _pages(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
     for start in range(0, len(wanted), _FACTS_PAGE):
         yield wanted[start : start + _FACTS_PAGE]
+
+
+def _whole_holders(facts: TrackerFacts) -> list[PeerEntry]:
+    """The holders that speak OSP2P/2 and claim to have all of the content."""
+    return [entry for entry in holders_of_content(facts) if entry.attributes.get(b"part") != b"yes"]
+
+
+def _common_holders(files: Sequence[SmallFile], facts: Sequence[TrackerFacts]) -> list[PeerEntry]:
+    """Who has all of some files, if each file is what it was listed as, and all are in the same hands."""
+    hands = [
+        {entry.address: entry for entry in _whole_holders(fact)} if fact.b3 == file.b3 else {}
+        for file, fact in zip(files, facts, strict=True)
+    ]
+    return list(hands[0].values()) if all(hand.keys() == hands[0].keys() for hand in hands) else []

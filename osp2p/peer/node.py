@@ -6,7 +6,7 @@ import contextlib
 import getpass
 import os
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,14 +21,16 @@ from osp2p.net import Admission, Connection, Listener, Network, TcpNetwork, Visi
 from osp2p.net.groups import one_error
 from osp2p.net.throttle import ThrottledNetwork
 from osp2p.peer.announce import Announcer
+from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone
-from osp2p.peer.many_fetch import ManyFetch, Wanted
+from osp2p.peer.many_fetch import ManyFetch
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.peer.sharing import Sharing
 from osp2p.peer.tracker_client import TrackerFacts
 from osp2p.peer.trackers import Trackers
 from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
+from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address, parse_tracker
 from osp2p.wire.entry import FileEntry, PeerEntry
 
@@ -203,32 +205,43 @@ class Node:
         """
         return await self._trackers.checksum(name)
 
-    async def expand(self, patterns: Sequence[bytes]) -> list[bytes]:
-        """Turn what a user typed into names.
+    async def find(self, patterns: Sequence[bytes]) -> tuple[list[FileEntry], list[bytes]]:
+        """Turn what a user typed into files.
 
         Args:
             patterns: names or globs. An exact name wins over a glob; a name without ``*``, ``?`` and ``[`` is taken as
                 it is.
 
-        Returns: names, each once, in the patterns' order, those of one glob in name order.
+        Returns: files, each name once, in the patterns' order, those of one glob in name order; and the globs that
+            match nothing. A name that was not looked up, or is listed with several contents, has no attributes.
+
+        Raises:
+            TrackerError: no tracker answered.
+        """
+        listed = unambiguous(await self.list_files()) if any(map(is_glob, patterns)) else {}
+        found: dict[bytes, FileEntry] = {}
+        unmatched: list[bytes] = []
+        for pattern in patterns:
+            if pattern in listed or not is_glob(pattern):
+                matching = [pattern]
+            else:
+                matching = [name for name in listed if matches_glob(name, pattern)]
+                if not matching:
+                    unmatched.append(pattern)
+            found.update((name, listed.get(name) or FileEntry(name)) for name in matching)
+        return list(found.values()), unmatched
+
+    async def expand(self, patterns: Sequence[bytes]) -> list[bytes]:
+        """Turn what a user typed into names. See `find`.
 
         Raises:
             NobodyHasIt: a glob matches nothing.
             TrackerError: no tracker answered.
         """
-        found: dict[bytes, None] = {}
-        listed: list[bytes] | None = None
-        for pattern in patterns:
-            matching = [pattern]
-            if is_glob(pattern):
-                if listed is None:
-                    listed = [entry.name for entry in await self.list_files()]
-                if pattern not in listed:
-                    matching = [name for name in listed if matches_glob(name, pattern)]
-            if not matching:
-                raise NobodyHasIt(f"no file matches {pattern.decode('utf-8', 'backslashreplace')}")
-            found.update(dict.fromkeys(matching))
-        return list(found)
+        found, unmatched = await self.find(patterns)
+        if unmatched:
+            raise NobodyHasIt(f"no file matches {unmatched[0].decode('utf-8', 'backslashreplace')}")
+        return [entry.name for entry in found]
 
     # --- fetching ---
 
@@ -281,22 +294,21 @@ class Node:
         Raises:
             TrackerError: no tracker answered at the beginning.
         """
-        send, receive = trio.open_memory_channel[Event](float("inf"))
+        events = EventStream()
         with one_error():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._many(options, send).run, wanted)
-                with receive:
-                    yield receive
+                nursery.start_soon(self._many(options, events).run, wanted)
+                yield events
                 nursery.cancel_scope.cancel()
 
-    def _many(self, options: GetOptions, events: trio.MemorySendChannel[Event]) -> ManyFetch:
+    def _many(self, options: GetOptions, events: EventStream) -> ManyFetch:
         return ManyFetch(
             options,
             network=self._throttled,
             limits=self._limits,
             rng=self._rng,
             facts=self._facts,
-            transfer=lambda wanted, facts, each: self._transfer(wanted, facts, each, events.send_nowait),
+            transfer=lambda wanted, facts, each: self._transfer(wanted, facts, each, events.put),
             seed=self._seed,
             events=events,
         )
@@ -383,6 +395,14 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "peer"
+
+
+def unambiguous(listed: Iterable[FileEntry]) -> dict[bytes, FileEntry]:
+    """What a listing says of each name; of one with several contents, only that there is one."""
+    found: dict[bytes, FileEntry] = {}
+    for entry in listed:
+        found[entry.name] = FileEntry(entry.name) if entry.name in found else entry
+    return found
 
 
 @asynccontextmanager

@@ -1,103 +1,91 @@
 """Many small files of one holder, pipelined on one connection: one answer is a file, and its content id proves it.
 
 A file of one chunk needs no chunk list, so a request and an answer are all there is to it. Whatever goes otherwise than
-in the ordinary case (a refusal, wrong bytes, a target that is there already, a holder that is gone) is left to the
-ordinary way of fetching a file, which knows what to do.
+in the ordinary case (a refusal, wrong bytes, a target that is there already, a holder that is gone or silent) is left
+to another holder or to the ordinary way of fetching a file, which knows what to do.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
-from osp2p.content.chunk_store import open_chunks
 from osp2p.content.chunks import MIN_CHUNK, chunk_hash, content_id
-from osp2p.content.store import open_target
-from osp2p.errors import ConnectionLost, MalformedLine, NetworkError, Osp2pError, RemoteProtocolError
+from osp2p.content.small_store import SmallStore
+from osp2p.errors import ConnectionLost, MalformedLine, NetworkError, RemoteProtocolError
 from osp2p.limits import Limits
-from osp2p.net import LineConnection, Network
+from osp2p.net import Connection, Network
 from osp2p.net.errors import deadline
 from osp2p.peer.chunk_client import HELLO
-from osp2p.peer.events import Report, Source, TransferDone, TransferFailed, TransferStarted
+from osp2p.peer.events import Report, Source, TransferDone, TransferStarted
 from osp2p.peer.tracker_client import TrackerFacts
-from osp2p.peer.transfer import GetOptions, holders_of_content
-from osp2p.wire.entry import PeerEntry, parse_number
+from osp2p.peer.wanted import Wanted
+from osp2p.wire.body import BodyParser
+from osp2p.wire.entry import PeerEntry
+from osp2p.wire.reply import Reply
 from osp2p.wire.word import quote
 
 #: How many requests are on their way at a time.
 _AHEAD = 128
 
 
-@dataclass(frozen=True, slots=True)
-class SmallFile:
+class SmallFile(NamedTuple):
     """A file of at most one chunk, as a tracker tells of it.
 
     Attributes:
-        name: raw bytes.
-        target: its final path.
+        wanted: what the user wants.
         size: bytes, as claimed; the content id proves it.
         b3: the content id.
-        facts: all that the trackers say of it, for the ordinary way.
-        named: the content id, if the user named it.
+        holders: how many have all of it.
+        facts: what the trackers say of it, where each was asked about it alone.
     """
 
-    name: bytes
-    target: Path
+    wanted: Wanted
     size: int
     b3: bytes
-    facts: TrackerFacts
-    named: bytes | None = None
-
-
-def small_file(name: bytes, target: Path, facts: TrackerFacts, *, named: bytes | None = None) -> SmallFile | None:
-    """The file, if it is one that can be fetched in this way."""
-    if facts.b3 is None or facts.size is None or not 0 < facts.size <= MIN_CHUNK:
-        return None
-    return SmallFile(name, target, facts.size, facts.b3, facts, named)
-
-
-def whole_holders(facts: TrackerFacts) -> list[PeerEntry]:
-    """The holders that speak OSP2P/2 and claim to have all of the content."""
-    return [entry for entry in holders_of_content(facts) if entry.attributes.get(b"part") != b"yes"]
+    holders: int
+    facts: TrackerFacts | None
 
 
 class SmallFetch:
     """One connection to one holder.
 
     Args:
-        leave: takes a file back, to be fetched in the ordinary way.
-        report: takes `TransferStarted`, `TransferDone`, and `TransferFailed` for what the disk refuses.
-        arrived: called with each file that is on the disk, before it is reported.
+        store: where the files go.
+        leave: takes a file back that did not arrive.
+        arrived: called with each file that has arrived, before it is reported.
+        report: takes `TransferStarted` and `TransferDone`.
+
+    Each answer must be whole within `first_byte_timeout` of the one before it.
     """
 
     def __init__(
         self,
         holder: PeerEntry,
-        options: GetOptions,
         *,
         network: Network,
         limits: Limits,
-        leave: Callable[[SmallFile], Awaitable[None]],
+        store: SmallStore,
+        leave: Callable[[SmallFile], None],
         arrived: Callable[[bytes, Path], Awaitable[None]],
         report: Report,
     ) -> None:
         self._holder = holder
-        self._options = options
         self._network = network
-        most = options.max_size if options.max_size is not None else limits.max_size
-        self._limits = replace(limits, max_size=most)
+        self._limits = limits
+        self._store = store
         self._leave = leave
         self._arrived = arrived
         self._report = report
         self._ahead: deque[tuple[SmallFile, float]] = deque()
-        self._buffer = memoryview(bytearray(MIN_CHUNK))
+        self._here: list[tuple[SmallFile, float]] = []
 
     async def run(self, files: trio.MemoryReceiveChannel[Sequence[SmallFile]]) -> None:
-        """Fetch batches of files until the channel ends; what this holder does not give is left to the ordinary way.
+        """Fetch batches of files until the channel ends.
 
         Cancellation: what has arrived is under its final name, nothing else is.
         """
@@ -108,7 +96,7 @@ class SmallFetch:
                 if usable:
                     usable = await self._fetch(todo)
                 for file in [*(file for file, _ in self._ahead), *todo]:
-                    await self._leave(file)
+                    self._leave(file)
                 self._ahead.clear()
 
     async def _fetch(self, todo: deque[SmallFile]) -> bool:
@@ -117,86 +105,99 @@ class SmallFetch:
         Returns: whether the holder is of any more use.
         """
         key = self._holder.address
+        connection = None
         try:
             with deadline(trio.current_time() + self._limits.connect_timeout, str(key)):
                 connection = await self._network.connect(key.host, key.port)
-        except NetworkError:
-            return False
-        lines = LineConnection(connection, self._limits)
-        try:
-            await lines.send(HELLO, trio.current_time() + self._limits.send_timeout)
-            hello = await lines.read_reply(trio.current_time() + self._limits.reply_timeout)
-            while hello.ok and (todo or self._ahead):
-                if len(self._ahead) <= _AHEAD // 2:
-                    await self._request(lines, todo)
-                await self._take_answer(lines)
+            with trio.move_on_after(self._limits.first_byte_timeout) as waiting:
+                await self._converse(connection, todo, waiting)
         except (NetworkError, RemoteProtocolError):  # the ordinary way finds out what is the matter, and says so
             return False
         finally:
-            lines.close()
-        return hello.ok
+            if connection is not None:
+                connection.close()
+        return not waiting.cancelled_caught
 
-    async def _request(self, lines: LineConnection, todo: deque[SmallFile]) -> None:
-        """Send requests ahead. A target that is there already is for the ordinary way, which compares it."""
-        requests = []
-        now = trio.current_time()
-        while todo and len(self._ahead) < _AHEAD:
-            file = todo.popleft()
-            if file.target.exists() or file.target.is_symlink():
-                await self._leave(file)
-                continue
-            self._ahead.append((file, now))
-            requests.append(b"GET %s OSP2P/2 b3=%s\n" % (quote(file.name), file.b3.hex().encode()))
-        if requests:
-            await lines.send(b"".join(requests), now + self._limits.send_timeout)
+    async def _converse(self, connection: Connection, todo: deque[SmallFile], waiting: trio.CancelScope) -> None:
+        """Say HELLO, and keep requests on their way until all are answered.
 
-    async def _take_answer(self, lines: LineConnection) -> None:
-        """Read the answer to the oldest request.
+        Args:
+            waiting: its deadline moves on with each whole answer.
 
         Raises:
             NetworkError, RemoteProtocolError: the holder is of no more use.
         """
-        if not self._ahead:
-            return
-        file, asked = self._ahead[0]
-        reply = await lines.read_reply(trio.current_time() + self._limits.first_byte_timeout)
-        if not reply.ok:
+        limits = self._limits
+        answers = BodyParser(MIN_CHUNK, limits.max_line, limits.max_reply_lines, limits.max_reply_bytes)
+        hello = HELLO
+        greeted = False
+        while todo or self._ahead or hello:
+            if requests := hello + self._next_requests(todo):
+                await connection.send(requests)
+                hello = b""
+            if not self._ahead:
+                break
+            count = await connection.receive_into(answers.space())
+            if count == 0:
+                raise ConnectionLost(f"{connection.remote}: closed before all was answered")
+            answers.received(count)
+            if not greeted:
+                reply = answers.next_reply()
+                if reply is None:
+                    continue
+                if not reply.ok:
+                    raise MalformedLine("does not know HELLO")
+                greeted = True
+            if self._take_answers(answers):
+                waiting.deadline = trio.current_time() + limits.first_byte_timeout
+                await self._announce()
+
+    def _next_requests(self, todo: deque[SmallFile]) -> bytes:
+        """Requests for more files, if few are on their way. A target that is taken is for the ordinary way."""
+        if len(self._ahead) > _AHEAD // 2:
+            return b""
+        requests = []
+        now = trio.current_time()
+        while todo and len(self._ahead) < _AHEAD:
+            file = todo.popleft()
+            if not self._store.is_free(file.wanted.target):
+                self._leave(file)
+                continue
+            self._ahead.append((file, now))
+            requests.append(b"GET %s OSP2P/2 b3=%s\n" % (quote(file.wanted.name), file.b3.hex().encode()))
+        return b"".join(requests)
+
+    def _take_answers(self, answers: BodyParser) -> bool:
+        """Take all whole answers that are here. Returns: whether there was one.
+
+        Raises:
+            RemoteProtocolError: the holder is of no more use.
+        """
+        before = len(self._ahead)
+        while self._ahead:
+            file, asked = self._ahead[0]
+            answer = answers.next(file.size)
+            if answer is None:
+                break
             self._ahead.popleft()
-            await self._leave(file)
-            return
-        words = reply.data[0].split() if reply.data else []
-        if len(words) < 2 or words[0] != b"DATA" or parse_number(words[1], MIN_CHUNK, "DATA") != file.size:
-            raise MalformedLine("answers GET with another length than was asked for")
-        body = self._buffer[: file.size]
-        with deadline(trio.current_time() + self._limits.idle_transfer_timeout, str(self._holder.address)):
-            await _read_exactly(lines, body)
-        self._ahead.popleft()
-        if content_id(file.size, chunk_hash(body)) != file.b3:
-            await self._leave(file)
-            raise MalformedLine("sent another content than was asked for")
-        await self._keep(file, body, asked)
+            if isinstance(answer, Reply):
+                self._leave(file)
+            elif content_id(file.size, chunk_hash(answer)) != file.b3:
+                self._leave(file)
+                raise MalformedLine("sent another content than was asked for")
+            elif self._store.put(file.wanted.target, answer):
+                self._here.append((file, asked))
+            else:
+                self._leave(file)
+        return len(self._ahead) < before
 
-    async def _keep(self, file: SmallFile, body: memoryview, asked: float) -> None:
-        """Write a proved file to its final name, and report it."""
-        self._report(TransferStarted(file.name, file.size, len(file.facts.holders)))
-        source = Source(self._holder.alias, self._holder.address, file.size)
-        try:
-            with open_target(file.target, self._limits, beneath=self._options.beneath) as target:
-                store = await open_chunks(target, file.size, file.b3, start_anew=True)
-                store.put(0, body)
-                path = await store.commit(force=self._options.force, sync=self._options.sync)
-        except Osp2pError as error:
-            self._report(TransferFailed(file.name, error, file.size, (source,)))
-            return
-        await self._arrived(file.name, path)
-        seconds = trio.current_time() - asked
-        self._report(TransferDone(file.name, path, file.size, file.size, 0, "b3", seconds, False, (source,)))
-
-
-async def _read_exactly(lines: LineConnection, buffer: memoryview) -> None:
-    filled = 0
-    while filled < len(buffer):
-        count = await lines.receive_into(buffer[filled:])
-        if count == 0:
-            raise ConnectionLost("closed in the middle of a file")
-        filled += count
+    async def _announce(self) -> None:
+        """Tell of the files that have arrived."""
+        now = trio.current_time()
+        here, self._here = self._here, []
+        for file, asked in here:
+            name, target, size = file.wanted.name, file.wanted.target, file.size
+            self._report(TransferStarted(name, size, file.holders))
+            await self._arrived(name, target)
+            source = Source(self._holder.alias, self._holder.address, size)
+            self._report(TransferDone(name, target, size, size, 0, "b3", now - asked, False, (source,)))

@@ -1,0 +1,54 @@
+"""Events in a row."""
+
+from __future__ import annotations
+
+import trio
+import trio.testing
+
+from osp2p.peer.event_stream import EventStream
+from osp2p.peer.events import Event, FileRemoved
+
+
+def event(number: int) -> Event:
+    return FileRemoved(b"%d" % number)
+
+
+async def test_events_come_in_order_and_end() -> None:
+    stream = EventStream()
+    for number in range(1000):
+        stream.put(event(number))
+    stream.close()
+    assert [one async for one in stream] == [event(number) for number in range(1000)]
+    assert [one async for one in stream] == []
+
+
+async def test_a_reader_waits(autojump_clock: trio.testing.MockClock) -> None:
+    stream = EventStream()
+    found: list[tuple[float, Event]] = []
+
+    async def read() -> None:
+        begun = trio.current_time()
+        async for one in stream:
+            found.append((trio.current_time() - begun, one))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        for number in range(3):
+            await trio.sleep(1)
+            stream.put(event(number))
+        await trio.sleep(1)
+        stream.close()
+    assert found == [(1, event(0)), (2, event(1)), (3, event(2))]
+
+
+async def test_a_reader_lets_others_go_on_and_can_be_cancelled() -> None:
+    stream = EventStream()
+    stream.put(event(0))
+    taken = 0
+    with trio.CancelScope() as scope:
+        async for _ in stream:
+            taken += 1
+            stream.put(event(taken))  # it never ends by itself
+            if taken == 10:
+                scope.cancel()
+    assert 10 <= taken <= 200

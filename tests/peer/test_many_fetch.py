@@ -1,0 +1,224 @@
+"""Many files: which holder each is asked from, and what happens to those that the first one does not give."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from osp2p.content.chunks import chunk_hash, content_id
+from osp2p.errors import NobodyHasIt, TrackerUnreachable
+from osp2p.limits import Limits
+from osp2p.net import Connection, LineConnection, MemoryNetwork
+from osp2p.peer.event_stream import EventStream
+from osp2p.peer.events import TransferDone, TransferFailed
+from osp2p.peer.many_fetch import ManyFetch
+from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.transfer import GetOptions, Transfer
+from osp2p.peer.wanted import Wanted
+from osp2p.wire.address import Address
+from osp2p.wire.entry import FileEntry, PeerEntry
+
+LIMITS = Limits(disk_reserve=0)
+BODIES = {b"f%03d" % number: b"%d" % number * 20 for number in range(60)}
+
+
+def b3_of(body: bytes) -> bytes:
+    return content_id(len(body), chunk_hash(body))
+
+
+@dataclass
+class World:
+    """Holders, what they have, and a tracker that knows who claims what."""
+
+    directory: Path
+    network: MemoryNetwork = field(default_factory=MemoryNetwork)
+    claimed: dict[str, set[bytes]] = field(default_factory=dict)
+    gives: dict[str, set[bytes]] = field(default_factory=dict)
+    asked: dict[str, list[bytes]] = field(default_factory=dict)
+    facts_asked: list[int] = field(default_factory=list)
+    ordinary: list[bytes] = field(default_factory=list)
+    tracker_gone_after: int | None = None
+
+    def add_holder(self, host: str, claims: Sequence[bytes], gives: Sequence[bytes] | None = None) -> None:
+        self.claimed[host] = set(claims)
+        self.gives[host] = set(claims if gives is None else gives)
+        self.asked[host] = []
+
+    async def facts(self, wanted: Sequence[Wanted]) -> list[TrackerFacts]:
+        await trio.lowlevel.checkpoint()
+        self.facts_asked.append(len(wanted))
+        if self.tracker_gone_after is not None and len(self.facts_asked) > self.tracker_gone_after:
+            raise TrackerUnreachable("the tracker is gone")
+        return [self._facts_of(one.name) for one in wanted]
+
+    def _facts_of(self, name: bytes) -> TrackerFacts:
+        b3 = b3_of(BODIES[name])
+        attributes = {b"v": b"2", b"b3": b3.hex().encode()}
+        holders = [
+            PeerEntry(host.encode(), Address(host, 11112), attributes)
+            for host, names in self.claimed.items()
+            if name in names
+        ]
+        return TrackerFacts(tuple(holders), b3=b3, size=len(BODIES[name]))
+
+    async def serve(self, host: str, task_status: trio.TaskStatus[None]) -> None:
+        listener = await self.network.host(host).listen(11112)
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            while True:
+                nursery.start_soon(self._answer, host, await listener.accept())
+
+    async def _answer(self, host: str, connection: Connection) -> None:
+        lines = LineConnection(connection, LIMITS)
+        while (line := await lines.read_line(trio.current_time() + 60)) is not None:
+            words = line.split()
+            if words[0] == b"HELLO":
+                await connection.send(b"200 hello\n")
+                continue
+            self.asked[host].append(words[1])
+            if words[1] in self.gives[host]:
+                body = BODIES[words[1]]
+                await connection.send(b"DATA %d\n200 ok\n%s" % (len(body), body))
+            else:
+                await connection.send(b"300 not here\n")
+
+    def wanted(self, names: Sequence[bytes] = tuple(BODIES), *, listed: bool = True) -> list[Wanted]:
+        return [Wanted(name, self.directory / name.decode(), listed=_entry(name) if listed else None) for name in names]
+
+    async def fetch(self, wanted: Sequence[Wanted]) -> dict[bytes, str]:
+        """Returns: how each file ended."""
+        events = EventStream()
+
+        async def seed(name: bytes, path: Path) -> None:
+            raise AssertionError("nothing is seeded")
+
+        fetch = ManyFetch(
+            GetOptions(beneath=self.directory),
+            network=self.network.host("10.0.0.1"),
+            limits=LIMITS,
+            rng=random.Random(5),
+            facts=self.facts,
+            transfer=self._transfer,
+            seed=seed,
+            events=events,
+        )
+        await fetch.run(wanted)
+        ended: dict[bytes, str] = {}
+        async for event in events:
+            if isinstance(event, TransferDone):
+                assert event.path.read_bytes() == BODIES[event.name]
+                assert ended.setdefault(event.name, "done") == "done"
+            elif isinstance(event, TransferFailed):
+                assert ended.setdefault(event.name, "failed") == "failed"
+        return ended
+
+    def _transfer(self, wanted: Wanted, facts: TrackerFacts, options: GetOptions) -> Transfer:
+        ordinary = self.ordinary
+
+        class Failing(Transfer):
+            fetched = 0
+            sources = ()
+
+            def __init__(self) -> None:
+                pass
+
+            async def run(self) -> TransferDone:
+                await trio.lowlevel.checkpoint()
+                ordinary.append(wanted.name)
+                raise NobodyHasIt("in this world the ordinary way gives nothing")
+
+        return Failing()
+
+
+def _entry(name: bytes) -> FileEntry:
+    body = BODIES[name]
+    return FileEntry(name, {b"size": b"%d" % len(body), b"b3": b3_of(body).hex().encode()})
+
+
+@asynccontextmanager
+async def serving(world: World) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        for host in world.claimed:
+            await nursery.start(world.serve, host)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+NAMES = list(BODIES)
+ALL_DONE = dict.fromkeys(BODIES, "done")
+
+
+async def test_listed_files_are_asked_for_after_a_sample(autojump_clock: trio.testing.MockClock, world: World) -> None:
+    world.add_holder("10.0.0.2", NAMES)
+    world.add_holder("10.0.0.3", NAMES)
+    async with serving(world):
+        assert await world.fetch(world.wanted()) == ALL_DONE
+    assert sum(world.facts_asked) < 10
+    assert sorted(world.asked["10.0.0.2"] + world.asked["10.0.0.3"]) == NAMES
+    assert len(world.asked["10.0.0.2"]) > 10 and len(world.asked["10.0.0.3"]) > 10
+
+
+async def test_scattered_files_are_asked_about_one_by_one(autojump_clock: trio.testing.MockClock, world: World) -> None:
+    for third in range(3):
+        world.add_holder(f"10.0.0.{2 + third}", NAMES[third::3])
+    async with serving(world):
+        assert await world.fetch(world.wanted()) == ALL_DONE
+    for third in range(3):
+        assert sorted(world.asked[f"10.0.0.{2 + third}"]) == NAMES[third::3]
+
+
+async def test_what_one_holder_refuses_another_gives(autojump_clock: trio.testing.MockClock, world: World) -> None:
+    world.add_holder("10.0.0.2", NAMES, gives=NAMES[:20])
+    world.add_holder("10.0.0.3", NAMES)
+    async with serving(world):
+        assert await world.fetch(world.wanted(listed=False)) == ALL_DONE
+    assert world.ordinary == []
+
+
+async def test_what_nobody_gives_in_a_lane_goes_the_ordinary_way(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    world.add_holder("10.0.0.2", NAMES, gives=NAMES[:50])
+    async with serving(world):
+        ended = await world.fetch(world.wanted())
+    assert ended == {**ALL_DONE, **dict.fromkeys(NAMES[50:], "failed")}
+    assert sorted(world.ordinary) == NAMES[50:]
+    assert world.asked["10.0.0.2"].count(NAMES[55]) == 1
+
+
+async def test_a_listing_that_is_out_of_date_is_not_believed(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    world.add_holder("10.0.0.2", NAMES)
+    stale = FileEntry(NAMES[0], {b"size": b"5", b"b3": b"00" * 32})
+    wanted = [Wanted(one.name, one.target, listed=FileEntry(one.name, stale.attributes)) for one in world.wanted()]
+    async with serving(world):
+        assert await world.fetch(wanted) == ALL_DONE
+
+
+async def test_a_tracker_that_goes_ends_only_what_it_was_not_asked_yet(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    world.add_holder("10.0.0.2", NAMES, gives=NAMES[:30])
+    world.tracker_gone_after = 1
+    async with serving(world):
+        ended = await world.fetch(world.wanted())
+    assert ended == {**dict.fromkeys(NAMES[:30], "done"), **dict.fromkeys(NAMES[30:], "failed")}
+
+
+async def test_no_tracker_at_the_beginning_is_an_error(autojump_clock: trio.testing.MockClock, world: World) -> None:
+    world.tracker_gone_after = 0
+    with pytest.RaisesGroup(TrackerUnreachable, flatten_subgroups=True):
+        await world.fetch(world.wanted())

@@ -1,0 +1,220 @@
+"""A lane of small files: what a holder gives arrives, proved; what it does not is left, and nothing hangs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from osp2p.content.chunks import chunk_hash, content_id
+from osp2p.content.small_store import SmallStore
+from osp2p.errors import ConnectionLost
+from osp2p.limits import Limits
+from osp2p.net import Connection, MemoryNetwork
+from osp2p.peer.events import Event, TransferDone, TransferStarted
+from osp2p.peer.small_fetch import SmallFetch, SmallFile
+from osp2p.peer.wanted import Wanted
+from osp2p.wire.address import Address
+from osp2p.wire.entry import PeerEntry
+
+LIMITS = Limits(disk_reserve=0)
+HOLDER = PeerEntry(b"holder", Address("10.0.0.2", 11112), {})
+BODIES = [random.Random(number).randbytes(1 + number * 37) for number in range(300)]
+GREETING = b"FEATURE content b3\n200 hello\n"
+
+
+def answer(body: bytes) -> bytes:
+    return b"DATA %d\n200 here it comes\n" % len(body) + body
+
+
+@dataclass
+class World:
+    """One lane, and the holder's end of its connections."""
+
+    directory: Path
+    network: MemoryNetwork
+    events: list[Event] = field(default_factory=list)
+    left: list[bytes] = field(default_factory=list)
+    arrived: list[bytes] = field(default_factory=list)
+    visits: int = 0
+
+    def file(self, number: int) -> SmallFile:
+        body = BODIES[number]
+        wanted = Wanted(b"f%d" % number, self.directory / f"f{number}")
+        return SmallFile(wanted, len(body), content_id(len(body), chunk_hash(body)), 3, None)
+
+    @property
+    def done(self) -> list[bytes]:
+        return [event.name for event in self.events if isinstance(event, TransferDone)]
+
+    async def fetch(self, *batches: Sequence[int]) -> None:
+        """Run a lane to its end."""
+        send, receive = trio.open_memory_channel[Sequence[SmallFile]](len(batches))
+        for batch in batches:
+            send.send_nowait([self.file(number) for number in batch])
+        send.close()
+
+        async def arrived(name: bytes, path: Path) -> None:
+            assert path.exists()
+            self.arrived.append(name)
+
+        store = SmallStore(LIMITS, self.directory)
+        lane = SmallFetch(
+            HOLDER,
+            network=self.network.host("10.0.0.1"),
+            limits=LIMITS,
+            store=store,
+            leave=lambda file: self.left.append(file.wanted.name),
+            arrived=arrived,
+            report=self.events.append,
+        )
+        await lane.run(receive)
+        store.close()
+
+
+@asynccontextmanager
+async def holder(world: World, *script: bytes | float | None) -> AsyncIterator[None]:
+    """A holder that says what it is told to, pauses where a number stands, and closes at None; else it stays silent."""
+
+    async def serve() -> None:
+        listener = await world.network.host(HOLDER.address.host).listen(HOLDER.address.port, HOLDER.address.host)
+        listening.set()
+        while True:
+            connection = await listener.accept()
+            world.visits += 1
+            nursery.start_soon(play, connection)
+
+    async def play(connection: Connection) -> None:
+        async with trio.open_nursery() as own:
+            own.start_soon(drain, connection)
+            for step in script:
+                if step is None:
+                    connection.close()
+                    own.cancel_scope.cancel()
+                elif isinstance(step, float):
+                    await trio.sleep(step)
+                else:
+                    with suppress(ConnectionLost):  # the lane has had enough
+                        await connection.send(step)
+
+    async def drain(connection: Connection) -> None:
+        while await connection.receive(65536):
+            pass
+
+    listening = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        await listening.wait()
+        yield
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, MemoryNetwork())
+
+
+async def test_files_arrive_over_one_connection_and_are_told_of(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    async with holder(world, GREETING, *map(answer, BODIES)):
+        await world.fetch(range(len(BODIES)))
+    assert world.done == world.arrived == [b"f%d" % number for number in range(len(BODIES))]
+    assert [(world.directory / f"f{number}").read_bytes() for number in range(len(BODIES))] == BODIES
+    assert world.visits == 1
+    assert world.left == []
+    assert world.events[0] == TransferStarted(b"f0", 1, 3)
+
+
+async def test_a_refused_file_is_left_and_the_others_arrive(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    refused = b"B3 1234\n301 that name has another content here\n"
+    async with holder(world, GREETING, answer(BODIES[0]), refused, b"303 busy\n", answer(BODIES[3])):
+        await world.fetch(range(4))
+    assert world.done == [b"f0", b"f3"]
+    assert world.left == [b"f1", b"f2"]
+
+
+async def test_wrong_bytes_end_the_lane_and_nothing_of_them_is_kept(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    wrong = bytes(len(BODIES[1]))
+    async with holder(world, GREETING, answer(BODIES[0]), answer(wrong), answer(BODIES[2])):
+        await world.fetch(range(3), range(3, 5))
+    assert world.done == [b"f0"]
+    assert sorted(world.left) == [b"f1", b"f2", b"f3", b"f4"]
+    assert [path.name for path in world.directory.iterdir()] == ["f0"]
+    assert world.visits == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [None],
+        [b"500 what is HELLO\n", None],
+        [GREETING, answer(BODIES[0])[:-1], None],
+        [GREETING, b"DATA 2\n200 longer\nxx"],
+        [GREETING, b"200 nothing\n"],
+        [GREETING, b"x" * 5000],
+        [],
+        [GREETING],
+        [GREETING, b"DATA 1\n"],
+    ],
+)
+async def test_a_holder_of_no_use_costs_little(
+    autojump_clock: trio.testing.MockClock, world: World, script: list[bytes | float | None]
+) -> None:
+    begun = trio.current_time()
+    async with holder(world, *script):
+        await world.fetch([0, 1], [2])
+    assert trio.current_time() - begun <= LIMITS.first_byte_timeout
+    assert sorted(world.left) == [b"f0", b"f1", b"f2"]
+    assert world.events == []
+    assert list(world.directory.iterdir()) == []
+    assert world.visits == 1
+
+
+async def test_a_dripping_holder_is_given_up_by_an_absolute_deadline(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    body = answer(BODIES[20])
+    drips: list[bytes | float | None] = [part for byte in body for part in (bytes([byte]), 1.0)]
+    begun = trio.current_time()
+    async with holder(world, GREETING, answer(BODIES[0]), *drips):
+        await world.fetch([0, 20])
+    assert trio.current_time() - begun <= LIMITS.first_byte_timeout + 1
+    assert world.done == [b"f0"]
+    assert world.left == [b"f20"]
+
+
+async def test_nobody_there_leaves_everything(autojump_clock: trio.testing.MockClock, world: World) -> None:
+    await world.fetch([0], [1])
+    assert world.left == [b"f0", b"f1"]
+
+
+async def test_a_target_that_is_taken_is_not_even_asked_for(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    (world.directory / "f1").write_bytes(b"mine")
+    async with holder(world, GREETING, answer(BODIES[0]), answer(BODIES[2])):
+        await world.fetch([0, 1, 2])
+    assert world.done == [b"f0", b"f2"]
+    assert world.left == [b"f1"]
+    assert (world.directory / "f1").read_bytes() == b"mine"
+
+
+async def test_cancelled_in_the_middle_only_whole_files_are_there(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    with trio.move_on_after(1) as scope:
+        async with holder(world, GREETING, answer(BODIES[0]), answer(BODIES[9])[:-3]):
+            await world.fetch([0, 9])
+    assert scope.cancelled_caught
+    assert [path.name for path in world.directory.iterdir()] == ["f0"]
