@@ -120,5 +120,6 @@ def test_memory_is_bounded_over_many_answers() -> None:
             part = wire[start : start + len(wire) // 2] if start == 0 else wire[start:]
             feed(parser, part)
         answer = parser.next(MOST)
-        assert isinstance(answer, memoryview) and bytes(answer) == body
+        assert isinstance(answer, memoryview)
+        assert bytes(answer) == body
     assert min(sizes) > 0
