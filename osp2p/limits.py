@@ -26,7 +26,13 @@ class Limits:
     """Most lines of one reply that we read: a page of LIST, or everybody in WHO."""
 
     max_reply_bytes: int = 32 * MIB
-    """Most bytes of one reply that we read."""
+    """Most bytes of one reply that we read of a tracker."""
+
+    max_peer_reply_lines: int = 20_000
+    """Most lines of one reply that we read of a peer: the longest chunk list has 16,384."""
+
+    max_peer_reply_bytes: int = 2 * MIB
+    """Most bytes of one reply that we read of a peer, file bytes not counted: the longest chunk list has 1.3 MB."""
 
     max_base_reply: int = 4095
     """Most bytes of an answer to WANT or WHO without HELLO. Source: the old programs' one buffer of 4096."""
@@ -36,6 +42,10 @@ class Limits:
 
     max_same_host_share: float = 0.5
     """Largest part of an answer to a base client that one source address fills while there are others to name."""
+
+    max_hello_peer_line: int = 600
+    """Longest PEER line in bytes after HELLO, attributes not counted; a longer one shows a shortened alias. What is
+    left of a line holds all attributes, the name of a file among them."""
 
     # --- names ---
 
@@ -146,6 +156,16 @@ class Limits:
 
     upload_rate_window: float = 60 * SECONDS
     """Over what time `min_upload_rate` is averaged."""
+
+    max_blank_lines: int = 100
+    """Most blank lines before a stranger's first request."""
+
+    max_unsent: int = 256 * KIB
+    """Bytes of answers that are put together before they are sent, while further requests wait to be read."""
+
+    max_kept_lists: int = 32
+    """Most long chunk lists of whole files that are kept in memory because somebody asked for them, each at most
+    512 KiB."""
 
     linger_timeout: float = 2 * SECONDS
     """How long a finished connection is read on, so that its last bytes are not lost to a reset."""
@@ -287,6 +307,10 @@ class Limits:
 
     disk_reserve: int = 64 * MIB
     """Bytes of free disk that a download leaves untouched; of a disk below 1 GiB, a sixteenth of it."""
+
+    directory_sync_timeout: float = 5 * SECONDS
+    """How long the end of a download waits for the disk to take the directory's new entry, though it is being
+    cancelled: the file has its final name already."""
 
     first_byte_timeout: float = 10 * SECONDS
     """From the request to the first byte of the answer."""

@@ -17,9 +17,6 @@ _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS})
 
-#: How long the end of a commit waits for the disk to take the directory's new entry, though it is being cancelled.
-_DIRECTORY_SYNC_TIMEOUT = 5.0
-
 _libc = ctypes.CDLL(None, use_errno=True)
 _renameat2 = getattr(_libc, "renameat2", None)  # the C library musl has none
 _syncfs = getattr(_libc, "syncfs", None)
@@ -97,10 +94,11 @@ async def sync_data(fd: int) -> None:
             os.close(unclaimed.pop())
 
 
-async def sync_directory(directory: Path) -> None:
+async def sync_directory(directory: Path, timeout: float) -> None:
     """Wait until the disk has a directory's entries: the last step of a commit, which is done whether or not it waits.
 
-    Cancellation: held back for a few seconds, because the file has its final name already.
+    Args:
+        timeout: seconds for which a cancellation is held back, because the file has its final name already.
 
     Raises:
         OSError: as fsync(2).
@@ -113,7 +111,7 @@ async def sync_directory(directory: Path) -> None:
         finally:
             os.close(fd)
 
-    with trio.move_on_after(_DIRECTORY_SYNC_TIMEOUT, shield=True):
+    with trio.move_on_after(timeout, shield=True):
         await trio.to_thread.run_sync(work, abandon_on_cancel=True)
 
 

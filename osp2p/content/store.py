@@ -173,7 +173,7 @@ class Target:
 
     Attributes:
         path: the wanted final path.
-        limits: `max_size` and `disk_reserve`.
+        limits: `max_size`, `disk_reserve`, `directory_sync_timeout`.
         label: begins the sentence of an error.
         partial: where the locked file is, until it is committed.
         journal: where the file is that says what is proved in it.
@@ -279,7 +279,7 @@ class Target:
             self._remove_journal()
             self._gone = source == self.partial
             if sync:
-                await sync_directory(self.path.parent)
+                await sync_directory(self.path.parent, self.limits.directory_sync_timeout)
         except OSError as error:
             raise disk_error(error, self.label) from error
         return final

@@ -20,12 +20,16 @@ class LineConnection:
     Args:
         connection: owned from now on; `close` closes it.
         limits: whose line and reply limits count.
+        of_peer: whether the replies that are read are a peer's, which has less to say than a tracker.
     """
 
-    def __init__(self, connection: Connection, limits: Limits) -> None:
+    def __init__(self, connection: Connection, limits: Limits, *, of_peer: bool = False) -> None:
         self.connection = connection
         self._buffer = LineBuffer(limits.max_line)
-        self._replies = ReplyParser(limits.max_reply_lines, limits.max_reply_bytes)
+        if of_peer:
+            self._replies = ReplyParser(limits.max_peer_reply_lines, limits.max_peer_reply_bytes)
+        else:
+            self._replies = ReplyParser(limits.max_reply_lines, limits.max_reply_bytes)
 
     @property
     def has_buffered(self) -> bool:

@@ -332,7 +332,7 @@ async def open_holder(
     """
     with deadline(trio.current_time() + limits.connect_timeout, str(address)):
         connection = await network.connect(address.host, address.port)
-    client = ChunkClient(LineConnection(connection, limits), content, limits)
+    client = ChunkClient(LineConnection(connection, limits, of_peer=True), content, limits)
     try:
         yield client
     finally:

@@ -41,9 +41,6 @@ _OFFER_EVERY = 1.0 * SECONDS
 _BATCH_BYTES = 64 * MIB
 _BATCH_FILES = 500
 
-#: How many long chunk lists are kept in memory, each at most 512 KiB.
-_KEPT_LISTS = 32
-
 
 class Library:
     """What is shared, from `open_library`.
@@ -122,7 +119,7 @@ class Library:
     def _keep_list(self, b3: bytes, hashes: bytes) -> None:
         """Keep a chunk list in memory, at the expense of the one that was not asked for longest."""
         self._lists.pop(b3, None)
-        while len(self._lists) >= _KEPT_LISTS:
+        while len(self._lists) >= self._limits.max_kept_lists:
             del self._lists[next(iter(self._lists))]
         self._lists[b3] = hashes
 
@@ -358,7 +355,7 @@ async def open_library(
     Args:
         directory: what to share, with all below it; None: only what `Library.add_file` brings.
         cache: of digests. It is the caller's to close, behind the body.
-        limits: `max_name` and `max_shared_files`.
+        limits: `max_name`, `max_shared_files`, `max_kept_lists`.
         report: takes `NotShared` and `Remark`.
         without: endings of names that are not shared, beside hidden files, ``*~`` and partial downloads.
 

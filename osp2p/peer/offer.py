@@ -123,5 +123,5 @@ class Shelf(Protocol):
     def find(self, name: bytes, b3: bytes | None = None) -> Offer | None:
         """What is offered under a name: the content `b3`, if that is among it, else the default."""
 
-    def page(self, prefix: bytes, after: bytes, count: int) -> list[Offer]:
+    def page(self, prefix: bytes, after: bytes, count: int) -> Iterable[Offer]:
         """Up to `count` whole offers in name order whose names begin with `prefix` and come behind `after`."""

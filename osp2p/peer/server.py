@@ -16,9 +16,6 @@ from osp2p.peer.session import Session, check_unchanged
 from osp2p.peer.slots import UploadSlots
 from osp2p.wire.request import Request, parse_request
 
-#: How many blank lines may come before the request.
-_BLANK_LINES = 100
-
 
 class UploadServer:
     """Serves a shelf. `serve` is the handler of one connection.
@@ -68,7 +65,7 @@ class UploadServer:
             NetworkError, LineTooLong.
         """
         at = trio.current_time() + self._limits.request_timeout
-        for _ in range(_BLANK_LINES):
+        for _ in range(self._limits.max_blank_lines):
             line = await lines.read_line(at)
             if line is None:
                 return None

@@ -34,9 +34,6 @@ from osp2p.wire.table import VerbTable
 #: Bodies up to this length are copied behind their reply, so that many small files leave in one system call.
 _SMALL = 64 * KIB
 
-#: How much is put together before it is sent.
-_FLUSH = 256 * KIB
-
 #: What HELLO is answered with.
 FEATURES = (b"FEATURE content b3", b"FEATURE range", b"FEATURE any", b"FEATURE held")
 
@@ -141,7 +138,7 @@ class Session:
     async def _put(self, data: bytes) -> None:
         self._out.append(data)
         self._out_bytes += len(data)
-        if self._out_bytes >= _FLUSH:
+        if self._out_bytes >= self.limits.max_unsent:
             await self.flush()
 
     async def flush(self) -> None:
@@ -293,11 +290,15 @@ async def _list(session: Session, request: Request) -> None:
     count = min(page, parse_number(request.attributes.get(b"max", b"%d" % page), 2**31, "max"))
     offers = session.shelf.page(request.attributes.get(b"prefix", b""), request.attributes.get(b"after", b""), count)
     lines = []
+    room = session.limits.max_answer_bytes
     for offer in offers:
         attributes = {b"size": b"%d" % offer.size}
         if offer.b3 is not None:
             attributes[b"b3"] = offer.b3.hex().encode()
         lines.append(write_file_line(FileEntry(offer.name, attributes)))
+        room -= len(lines[-1])
+        if room <= 0:
+            break
     await session.reply(200, b"%d files" % len(lines), lines)
 
 

@@ -73,26 +73,17 @@ class Sharing:
         library, file = found
         made = self._made.get(name)
         if made is None or made[0] is not file:
-            offer = Offer(
-                name,
-                file.size,
-                file.open,
-                b3=file.digests.b3 if file.digests else None,
-                hashes=file.hashes,
-                mtime_ns=file.state.mtime_ns,
-                load_hashes=partial(library.chunk_hashes, file),
-            )
-            made = self._made[name] = (file, offer)
+            made = self._made[name] = (file, _offer(library, file))
         return made[1]
 
-    def page(self, prefix: bytes, after: bytes, count: int) -> list[Offer]:
-        """Whole offers in name order. See `Shelf`."""
+    def page(self, prefix: bytes, after: bytes, count: int) -> Iterator[Offer]:
+        """Whole offers in name order, made for this page alone. See `Shelf`."""
         if self._sorted is None:
             self._sorted = sorted({name for library in self._libraries for name in library.files})
         start = max(bisect_right(self._sorted, after), bisect_right(self._sorted, prefix) - 1 if prefix else 0)
         names = (name for name in islice(self._sorted, max(start, 0), None) if name.startswith(prefix))
-        offers = (self._whole(name) for name in names if name > after)
-        return [offer for offer in islice(offers, count) if offer is not None]
+        found = (self._file(name) for name in names if name > after)
+        return (_offer(*shared) for shared in islice(found, count) if shared is not None)
 
     # --- what is shared ---
 
@@ -242,6 +233,19 @@ class Sharing:
 
             for announcer in self._essential:
                 nursery.start_soon(wait, announcer)
+
+
+def _offer(library: Library, file: SharedFile) -> Offer:
+    """The offer of a whole file of a library."""
+    return Offer(
+        file.name,
+        file.size,
+        file.open,
+        b3=file.digests.b3 if file.digests else None,
+        hashes=file.hashes,
+        mtime_ns=file.state.mtime_ns,
+        load_hashes=partial(library.chunk_hashes, file),
+    )
 
 
 def announce_fetch(offer: Offer) -> Announcement:

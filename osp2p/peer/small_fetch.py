@@ -128,7 +128,7 @@ class SmallFetch:
             NetworkError, RemoteProtocolError: the holder is of no more use.
         """
         limits = self._limits
-        answers = BodyParser(MIN_CHUNK, limits.max_line, limits.max_reply_lines, limits.max_reply_bytes)
+        answers = BodyParser(MIN_CHUNK, limits.max_line, limits.max_peer_reply_lines, limits.max_peer_reply_bytes)
         hello = HELLO
         greeted = False
         while todo or self._ahead or hello:

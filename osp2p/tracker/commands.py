@@ -116,7 +116,7 @@ def _addr(session: Session, words: Words, attributes: Attributes) -> bytes:
         return _IGNORED
     if not state.may_login(session):
         return write_reply(300, b"%d peers are registered from your address; no more" % state.limits.max_peers_per_host)
-    hello_line = write_hello_line(alias, address, hello=session.hello)
+    hello_line = write_hello_line(alias, address, state.limits, hello=session.hello)
     base_line = write_base_line(alias, address, state.limits)
     source = session.remote.host
     peer = Peer(alias, address, source, hello=session.hello, base_line=base_line, hello_line=hello_line)

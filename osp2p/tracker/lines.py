@@ -15,10 +15,6 @@ from osp2p.wire.word import quote, unquote
 
 Item = TypeVar("Item")
 
-#: Longest PEER line in bytes, without attributes, for programs that said HELLO: what is left of a line of 4096 bytes
-#: holds all attributes, the name of a file among them.
-_MAX_HELLO_LINE = 600
-
 #: No PEER line with its LF is shorter than this one.
 _SHORTEST_LINE = len(b"PEER a 1.1.1.1:1\n")
 
@@ -47,9 +43,14 @@ def write_base_line(alias: bytes, address: Address, limits: Limits) -> bytes:
     return _write_line(alias, address, limits.max_base_peer_line) + b"\n"
 
 
-def write_hello_line(alias: bytes, address: Address, *, hello: bool) -> bytes:
-    """Write a PEER line with its LF for programs that said HELLO; `hello`: whether that peer said it, too."""
-    return _write_line(alias, address, _MAX_HELLO_LINE) + (b" v=2\n" if hello else b"\n")
+def write_hello_line(alias: bytes, address: Address, limits: Limits, *, hello: bool) -> bytes:
+    """Write a PEER line with its LF for programs that said HELLO.
+
+    Args:
+        limits: `max_hello_peer_line` bounds the line without its LF and without attributes.
+        hello: whether that peer said it, too.
+    """
+    return _write_line(alias, address, limits.max_hello_peer_line) + (b" v=2\n" if hello else b"\n")
 
 
 def _write_line(alias: bytes, address: Address, most: int) -> bytes:

@@ -38,11 +38,12 @@ async def test_a_cancelled_sync_closes_only_its_own_descriptor(tmp_path: Path) -
 
 
 async def test_directories_and_file_systems_are_synced(tmp_path: Path) -> None:
-    await sync_directory(tmp_path)
+    await sync_directory(tmp_path, 5)
     await sync_filesystem(tmp_path)
-    for sync in (sync_directory, sync_filesystem):
-        with pytest.raises(FileNotFoundError):
-            await sync(tmp_path / "missing")
+    with pytest.raises(FileNotFoundError):
+        await sync_directory(tmp_path / "missing", 5)
+    with pytest.raises(FileNotFoundError):
+        await sync_filesystem(tmp_path / "missing")
 
 
 async def test_a_failed_sync_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -479,3 +479,27 @@ async def test_the_connection_is_closed_in_any_case() -> None:
         async with open_holder(network, Address("127.0.0.1", 9), CONTENT, LIMITS):
             raise KeyError
     assert await (await listener.accept()).receive(1) == b""
+
+
+# --- limits ---
+
+
+@asynccontextmanager
+async def answered(answer: bytes, content: Content, limits: Limits) -> AsyncIterator[ChunkClient]:
+    """A client of a holder that sends `answer`, whatever it is asked."""
+    network = MemoryNetwork(capacity=1 << 24)
+    listener = await network.listen(9)
+    async with open_holder(network, Address("127.0.0.1", 9), content, limits) as client:
+        await (await listener.accept()).send(HELLO + answer)
+        yield client
+
+
+async def test_the_longest_chunk_list_is_read_and_a_longer_answer_is_not() -> None:
+    content = Content(b"a", 16_384 * MIN_CHUNK, bytes(32))
+    lines = b"".join(b"CHUNK %d %s\n" % (index, b"0" * 64) for index in range(content.count))
+    async with answered(lines + b"200 fine\n", content, LIMITS) as client:
+        assert await client.read_chunks() == bytes(32 * content.count)
+    for endless in (b"CHUNK 0 %s\n" % (b"0" * 4000) * 600, b"x\n" * 20_001):
+        async with answered(endless + b"200 fine\n", content, LIMITS) as client:
+            with pytest.raises(LineTooLong):
+                await client.read_chunks()

@@ -184,6 +184,13 @@ async def test_many_at_a_time(files: Files) -> None:
     assert arrived == [CONTENT] * 40
 
 
+async def test_blank_lines_without_end_are_the_end(autojump_clock: MockClock, files: Files) -> None:
+    files.add(b"cat.jpg", CONTENT)
+    async with serving(files) as made:
+        for count, expected in ((LIMITS.max_blank_lines - 1, CONTENT), (LIMITS.max_blank_lines, b"")):
+            assert await made.ask(b"\n" * count + b"GET cat.jpg OSP2P\n") == expected
+
+
 async def test_blank_lines_and_a_request_that_comes_byte_by_byte(autojump_clock: MockClock, files: Files) -> None:
     files.add(b"cat.jpg", CONTENT)
     async with serving(files) as made:

@@ -588,6 +588,15 @@ async def test_browsing(world: World) -> None:
     assert await world.ask(b"LIST max=0") == b"200 0 files\n"
 
 
+async def test_a_page_ends_at_so_many_bytes(tmp_path: Path) -> None:
+    world = World(tmp_path, replace(LIMITS, max_answer_bytes=200))
+    for number in range(100):
+        world.add(b"name%02d" % number, 5)
+    first = await world.ask(b"LIST prefix=n")
+    assert first.endswith(b"FILE name11 size=5\n200 12 files\n")
+    assert (await world.ask(b"LIST prefix=n after=name11")).startswith(b"FILE name12 size=5\n")
+
+
 # --- what goes wrong in the middle ---
 
 

@@ -42,7 +42,7 @@ def make_peer(number: int, host: str = "127.0.0.1", *, hello: bool = True) -> Pe
         host,
         hello=hello,
         base_line=write_base_line(alias, address, LIMITS),
-        hello_line=write_hello_line(alias, address, hello=hello),
+        hello_line=write_hello_line(alias, address, LIMITS, hello=hello),
     )
 
 
@@ -67,7 +67,7 @@ def test_base_lines_are_short_and_readable(alias: bytes, host: str, port: int) -
 
 @given(alias=ALIASES, hello=st.booleans())
 def test_hello_lines_leave_room_for_all_attributes(alias: bytes, hello: bool) -> None:
-    line = write_hello_line(alias, Address("2001:db8::1", 65535), hello=hello).removesuffix(b"\n")
+    line = write_hello_line(alias, Address("2001:db8::1", 65535), LIMITS, hello=hello).removesuffix(b"\n")
     longest = write_facts(2**63 - 1, bytes(32)) + b" part=yes name=" + quote(b"\xff" * LIMITS.max_name)
     assert len(line + longest) <= LIMITS.max_line
     assert parse_peer_line(line).attributes.get(b"v") == (b"2" if hello else None)

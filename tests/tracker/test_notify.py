@@ -29,7 +29,7 @@ def make_peer(alias: bytes, port: int, host: str = HOME, *, hello: bool = False)
         host,
         hello=hello,
         base_line=write_base_line(alias, address, Limits()),
-        hello_line=write_hello_line(alias, address, hello=hello),
+        hello_line=write_hello_line(alias, address, Limits(), hello=hello),
     )
 
 
