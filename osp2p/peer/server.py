@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Protocol
 
 import trio
 
@@ -12,17 +13,36 @@ from osp2p.net import Connection, LineConnection, Visit
 from osp2p.peer.events import Report, Uploaded
 from osp2p.peer.offer import Shelf
 from osp2p.peer.sending import Sender
-from osp2p.peer.session import Session, check_unchanged
+from osp2p.peer.session import FEATURES, VERBS, Session, check_unchanged
 from osp2p.peer.slots import UploadSlots
 from osp2p.wire.request import Request, parse_request
 
 
+class HttpServer(Protocol):
+    """Serves a connection whose first line is one of HTTP/1."""
+
+    async def serve_http(self, lines: LineConnection, first_line: bytes, visit: Visit) -> None:
+        """Answer until it ends.
+
+        Args:
+            first_line: has been read already; without its LF.
+
+        Raises:
+            Osp2pError: the connection failed.
+        """
+
+
 class UploadServer:
-    """Serves a shelf. `serve` is the handler of one connection.
+    """Serves a shelf, and what other rooms add to it. `serve` is the handler of one connection.
 
     Args:
         shelf: what may be served, and nothing else.
         report: takes `Uploaded`.
+
+    Attributes:
+        verbs: what is understood behind HELLO; a room may add rows.
+        features: the lines that HELLO is answered with, likewise.
+        http: who speaks HTTP on this port; None: nobody does.
     """
 
     def __init__(self, shelf: Shelf, limits: Limits, report: Report) -> None:
@@ -30,6 +50,9 @@ class UploadServer:
         self._limits = limits
         self._report = report
         self._sender = Sender(limits)
+        self.verbs = VERBS.copy()
+        self.features = list(FEATURES)
+        self.http: HttpServer | None = None
         self.slots = UploadSlots(limits)
 
     async def serve(self, connection: Connection, visit: Visit | None = None) -> None:
@@ -46,19 +69,38 @@ class UploadServer:
         """
         visit = visit or Visit(connection)
         lines = LineConnection(connection, self._limits)
-        request = await self._read_request(lines)
-        if request is None:
+        line = await self._read_first_line(lines)
+        if line is None:
             return
         visit.heard = True
-        if is_base_get(request):
-            with self.slots.slot(connection.remote.host, visit) as free:
-                if free:
-                    await self._serve_base(connection, request.words[0])
-        elif is_hello(request):
-            await Session(lines, self._shelf, self._sender, self.slots, self._limits, self._report, visit).run()
+        if self.http is not None and is_http(line):
+            await self.http.serve_http(lines, line, visit)
+        else:
+            await self._serve_request(lines, parse_request(line), visit)
         await linger(connection, self._limits)
 
-    async def _read_request(self, lines: LineConnection) -> Request | None:
+    async def _serve_request(self, lines: LineConnection, request: Request | None, visit: Visit) -> None:
+        if request is None:
+            return
+        if is_base_get(request):
+            with self.slots.slot(lines.connection.remote.host, visit) as free:
+                if free:
+                    await self._serve_base(lines.connection, request.words[0])
+        elif is_hello(request):
+            session = Session(
+                lines,
+                self._shelf,
+                self._sender,
+                self.slots,
+                self._limits,
+                self._report,
+                visit,
+                self.verbs,
+                self.features,
+            )
+            await session.run()
+
+    async def _read_first_line(self, lines: LineConnection) -> bytes | None:
         """Read the first line that is not blank, all of it by one deadline. Returns: None if there is none.
 
         Raises:
@@ -67,10 +109,8 @@ class UploadServer:
         at = trio.current_time() + self._limits.request_timeout
         for _ in range(self._limits.max_blank_lines):
             line = await lines.read_line(at)
-            if line is None:
-                return None
-            if (request := parse_request(line)) is not None:
-                return request
+            if line is None or line.strip():
+                return line
         return None
 
     async def _serve_base(self, connection: Connection, name: bytes) -> None:
@@ -105,6 +145,12 @@ class UploadServer:
         finally:
             os.close(fd)
             self._report(Uploaded(name, connection.remote, sent, error))
+
+
+def is_http(line: bytes) -> bool:
+    """Whether this is the first line of a request of HTTP/1."""
+    words = line.split()
+    return len(words) == 3 and words[2].startswith(b"HTTP/1.")
 
 
 def is_base_get(request: Request) -> bool:

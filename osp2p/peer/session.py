@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
+from typing import TypeAlias
 
 import trio
 
@@ -54,6 +55,8 @@ class Session:
         shelf: what may be served, and nothing else.
         report: takes `Uploaded`.
         visit: is told that the client has been heard, and that it is being served; None: nobody is.
+        verbs: what is understood here; None: only what concerns files.
+        features: the lines that HELLO is answered with.
 
     Where the protocol leaves a choice:
 
@@ -74,9 +77,13 @@ class Session:
         limits: Limits,
         report: Report,
         visit: Visit | None = None,
+        verbs: PeerVerbs | None = None,
+        features: Iterable[bytes] = FEATURES,
     ) -> None:
-        self._lines = lines
-        self._visit = visit or Visit(lines.connection)
+        self.lines = lines
+        self.visit = visit or Visit(lines.connection)
+        self.verbs = verbs or VERBS
+        self._features = features
         self.shelf = shelf
         self.limits = limits
         self._sender = sender
@@ -92,7 +99,7 @@ class Session:
 
     @property
     def _connection(self) -> Connection:
-        return self._lines.connection
+        return self.lines.connection
 
     async def run(self) -> None:
         """Answer until the other side ends, says QUIT, or breaks a limit.
@@ -101,7 +108,7 @@ class Session:
             NetworkError: the connection failed.
             SourceChanged, StoreError: in the middle of an answer; the connection is of no more use.
         """
-        await self.reply(200, b"hello", FEATURES)
+        await self.reply(200, b"hello", self._features)
         try:
             while not self.ended and (line := await self._next_line()) is not None:
                 await self._answer(line)
@@ -113,18 +120,18 @@ class Session:
 
     async def _next_line(self) -> bytes | None:
         """The next request. What is waiting to be sent goes out before this waits."""
-        line = self._lines.buffered_line()
+        line = self.lines.buffered_line()
         if line is None:
             await self.flush()
-            line = await self._lines.read_line(trio.current_time() + self.limits.idle_timeout)
+            line = await self.lines.read_line(trio.current_time() + self.limits.idle_timeout)
         return line
 
     async def _answer(self, line: bytes) -> None:
         try:
-            found = VERBS.parse(line, hello=True)
+            found = self.verbs.parse(line, hello=True)
             if found is not None:
                 verb, request = found
-                self._visit.heard = True
+                self.visit.heard = True
                 await verb.handler(self, request)
         except _Refusal as refusal:
             await self.reply(refusal.code, str(refusal).encode(), refusal.data)
@@ -133,9 +140,10 @@ class Session:
 
     async def reply(self, code: int, text: bytes, data: Iterable[bytes] = ()) -> None:
         """Put a reply behind what is waiting to be sent."""
-        await self._put(write_reply(code, text, data))
+        await self.put(write_reply(code, text, data))
 
-    async def _put(self, data: bytes) -> None:
+    async def put(self, data: bytes) -> None:
+        """Put bytes behind what is waiting to be sent."""
         self._out.append(data)
         self._out_bytes += len(data)
         if self._out_bytes >= self.limits.max_unsent:
@@ -149,7 +157,7 @@ class Session:
         """
         if self._out:
             data, self._out, self._out_bytes = b"".join(self._out), [], 0
-            await self._lines.send(data, trio.current_time() + self.limits.send_timeout)
+            await self.lines.send(data, trio.current_time() + self.limits.send_timeout)
 
     def find(self, request: Request) -> Offer:
         """The offer that a request means.
@@ -204,7 +212,7 @@ class Session:
             _Refusal: the file cannot be opened any more, or there is no upload slot.
             SourceChanged, StoreError, NetworkError: it failed in the middle; the connection is of no more use.
         """
-        with self._slots.slot(self._connection.remote.host, self._visit) as free:
+        with self._slots.slot(self._connection.remote.host, self.visit) as free:
             if not free:
                 raise _Refusal(303, "too many uploads", [b"RETRY %d" % int(self.limits.busy_retry * 1000)])
             fd = self._file(offer)
@@ -215,7 +223,7 @@ class Session:
                 offer.count_sent(offset // size, (offset + length - 1) // size)
             try:
                 if length <= _SMALL:
-                    await self._put(head + _read_exactly(fd, offset, length))
+                    await self.put(head + _read_exactly(fd, offset, length))
                 else:
                     self._out.append(head)
                     await self.flush()
@@ -275,13 +283,15 @@ def check_unchanged(fd: int, offer: Offer) -> None:
 
 # --- the verbs ---
 
-VERBS: VerbTable[Callable[[Session, Request], Awaitable[None]]] = VerbTable()
+PeerVerbs: TypeAlias = VerbTable[Callable[[Session, Request], Awaitable[None]]]
+
+VERBS: PeerVerbs = VerbTable()
 
 
 @VERBS.verb("HELP", (0, 0), "HELP", "this list")
 async def _help(session: Session, request: Request) -> None:
-    context = [(200, f"{verb.usage}: {verb.help}".encode()) for verb in VERBS]
-    await session._put(write_reply(200, b"that is all", context=context))
+    context = [(200, f"{verb.usage}: {verb.help}".encode()) for verb in session.verbs]
+    await session.put(write_reply(200, b"that is all", context=context))
 
 
 @VERBS.verb("LIST", (0, 0), "LIST [prefix=] [after=] [max=]", "what is shared here, in name order, page by page")

@@ -68,6 +68,12 @@ class VerbTable(Generic[Handler]):
             raise LocalProtocolError(f"{verb.name.decode()} is in the table already")
         self._verbs[verb.name] = verb
 
+    def copy(self) -> VerbTable[Handler]:
+        """A table with the same rows, to which others can be added."""
+        other: VerbTable[Handler] = VerbTable()
+        other._verbs.update(self._verbs)
+        return other
+
     def verb(
         self,
         name: str,

@@ -144,3 +144,12 @@ def test_a_verb_with_attributes_has_them_before_hello() -> None:
 @pytest.mark.parametrize("hello", [False, True])
 def test_behind_a_verb_with_any_number_of_words_everything_is_a_word(hello: bool) -> None:
     assert parse(b"QUIT a=1 a=1 %41 =", hello=hello) == ("quit", Request(b"QUIT", (b"a=1", b"a=1", b"A", b"=")))
+
+
+def test_a_copy_is_added_to_alone() -> None:
+    table: VerbTable[str] = VerbTable()
+    table.add(Verb(b"ONE", (0, 0), "ONE", "one", "one"))
+    other = table.copy()
+    other.add(Verb(b"TWO", (0, 0), "TWO", "two", "two"))
+    assert [verb.name for verb in table] == [b"ONE"]
+    assert [verb.name for verb in other] == [b"ONE", b"TWO"]
