@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 #: Where the targets are: importing one of these modules enters its targets into the table.
-MODULES = ("wire_targets", "content_targets", "client_targets", "server_targets")
+MODULES = ("wire_targets", "content_targets", "client_targets", "server_targets", "overlay_targets", "text_targets")
 
 Check = Callable[[bytes], bool]
 
