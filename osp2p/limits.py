@@ -244,6 +244,9 @@ class Limits:
     provider_timeout: float = 5 * SECONDS
     """For one such node to prove it."""
 
+    provider_patience: float = 1 * SECONDS
+    """How long the others may take after the last node that has proved it."""
+
     max_http_head: int = 16 * KIB
     """Most bytes of the head of an HTTP request."""
 

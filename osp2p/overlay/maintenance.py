@@ -1,0 +1,202 @@
+"""What a node does of its own accord: join, look for neighbours, see who of them is still there.
+
+A node that knows nobody asks the addresses that it was given, and those of earlier runs, again and again with growing
+pauses. Once somebody has answered it looks its own id up, then an id in each part of the space of which it knows too
+little. After that it looks, every few seconds, whether there is anybody to ping or any part to refresh. With growing
+pauses it looks its own id up again, and asks the addresses that it was given: where many nodes start at a time, or a
+network fell into parts, each knows few others at first.
+
+Source: BEP 5; Maymounkov and Mazières, 2002, section 2.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from osp2p.overlay.compact import Contact
+from osp2p.overlay.engine import Engine
+from osp2p.overlay.family import Family
+from osp2p.overlay.krpc import Failure, Response
+from osp2p.overlay.searches import Outcome, Searches
+from osp2p.wire.address import Address
+
+#: How often a node looks after its neighbours, give or take a half.
+_ROUND = 10.0
+
+#: First pause before a node looks its own id up again; it doubles.
+_FIRST_PAUSE = 3.0
+
+
+class Maintenance:
+    """Keeps one node in its network.
+
+    Args:
+        changed: called when the node has come to know its first neighbour, or has lost its last one.
+    """
+
+    def __init__(self, engine: Engine, searches: Searches, changed: Callable[[], None]) -> None:
+        self._engine = engine
+        self._searches = searches
+        self._changed = changed
+        #: Where there should be nodes, and whether one with a fitting id has answered there.
+        self._joins: dict[Address, bool] = {}
+        self._saved: list[Contact] = []
+        self._pause = engine.limits.join_first
+        self._asking = 0
+        self._filling = False
+        self._own_pause = _FIRST_PAUSE
+        self._own_again = float("-inf")
+        #: Whether the node knows anybody.
+        self.connected = False
+        #: Whether it has found its place: the first lookups are through.
+        self.settled = False
+        #: What a node of another network answered to us, if one did.
+        self.other_network: Address | None = None
+        engine.on_new_id = self._on_new_id
+        engine.on_neighbour = self._note_connection
+
+    def start(self, joins: Sequence[Address], saved: Iterable[Contact], now: float) -> None:
+        """Begin.
+
+        Args:
+            joins: where there should be nodes.
+            saved: neighbours of an earlier run; each must answer before it is one again.
+        """
+        self._saved = list(saved)
+        self.add_joins(joins, now)
+        self._round(now)
+
+    def add_joins(self, joins: Iterable[Address], now: float) -> None:
+        """Take in more addresses at which there should be nodes."""
+        for address in joins:
+            if address not in self._joins:
+                self._joins[address] = False
+                self._ask(address, now)
+
+    # --- joining ---
+
+    def _ask(self, address: Address, now: float, expected: bytes | None = None) -> None:
+        """Ask a node that we know only by its address for those near us."""
+        family = self._engine.families.get(address.is_ipv6)
+        if family is None:
+            return
+        self._asking += 1
+
+        def ended(answer: Response | Failure | None, then: float) -> None:
+            self._asking -= 1
+            if isinstance(answer, Failure) and answer.network not in (b"", self._engine.network):
+                self.other_network = address
+            if isinstance(answer, Response) and address in self._joins:
+                self._joins[address] = self._engine.may_be(Contact(answer.sender, address))
+
+        self._engine.ask(address, b"find_node", {b"target": family.own}, now, ended, expected=expected)
+
+    def _try_to_join(self, now: float) -> None:
+        for address in self._joins:
+            self._ask(address, now)
+        for contact in self._saved:
+            self._ask(contact.address, now, contact.id)
+
+    def _note_connection(self, now: float) -> None:
+        if not self.connected and any(len(family.table) for family in self._engine.families.values()):
+            self.connected = True
+            self._pause = self._engine.limits.join_first
+            self._fill(now)
+            self._changed()
+
+    def _on_new_id(self, family: Family, now: float) -> None:
+        self._engine.counts["new ids"] += 1
+        self._engine.timers.at(now, self._introduce)
+
+    def _introduce(self, now: float) -> None:
+        """Make ourselves known under another id."""
+        for address in self._joins:
+            self._ask(address, now)
+        if self.connected:
+            self._fill(now)
+
+    def _fill(self, now: float) -> None:
+        """Look up our own id, then ids in parts of the space of which we know little, one after the other."""
+        if self._filling:
+            return
+        self._filling = True
+        own = [family.own for family in self._engine.families.values() if len(family.table)]
+        todo = list(own)
+        thin_done = False
+
+        def proceed(_outcome: Outcome | None, then: float) -> None:
+            nonlocal thin_done
+            if not todo and not thin_done:
+                thin_done = True
+                for family in self._engine.families.values():
+                    todo.extend(family.table.thin_targets(self._engine.rng))
+            if todo:
+                self._searches.find_nodes(todo.pop(0), then, proceed)
+                return
+            self._filling = False
+            self._own_pause = _FIRST_PAUSE
+            self._own_again = then + self._own_pause
+            self._engine.timers.at(self._own_again, self._look_again)
+            ids = [family.own for family in self._engine.families.values() if len(family.table)]
+            if ids != own:  # others have told our address meanwhile, and with it came another id
+                self._fill(then)
+                return
+            if not self.settled:
+                self.settled = True
+                self._changed()
+
+        proceed(None, now)
+
+    def _look_again(self, now: float) -> None:
+        """Look our own id up again, later and later, until the usual refreshing takes over."""
+        if now < self._own_again or self._own_pause > self._engine.limits.neighbour_quiet:
+            return
+        for family in self._engine.families.values():
+            self._searches.find_nodes(family.own, now, _ignore, from_outside=True)
+        for address in self._joins:
+            self._ask(address, now)
+        self._own_pause *= 2
+        self._own_again = now + self._own_pause
+        self._engine.timers.at(self._own_again, self._look_again)
+
+    # --- looking after neighbours ---
+
+    def _round(self, now: float) -> None:
+        engine = self._engine
+        known = sum(len(family.table) for family in engine.families.values())
+        if known == 0:
+            if self.connected:
+                self.connected = self.settled = False
+                self._changed()
+            if not self._asking:
+                self._try_to_join(now)
+        for family in engine.families.values():
+            self._look_after(family, now)
+        pause = _ROUND
+        if known == 0 or not all(self._joins.values()):
+            pause = self._pause
+            self._pause = min(2 * self._pause, engine.limits.join_most)
+            if known:
+                for address in [address for address, reached in self._joins.items() if not reached]:
+                    self._ask(address, now)
+        engine.timers.at(now + pause * engine.rng.uniform(0.5, 1.0), self._round)
+
+    def _look_after(self, family: Family, now: float) -> None:
+        for neighbour in family.table.questionable(now):
+            self._engine.ping(neighbour.contact, now)
+        stale = family.table.stale_targets(now, self._engine.rng)
+        if stale and not self._filling:
+            target = stale[0]
+            family.table.touch(target, now)
+            self._searches.find_nodes(target, now, _ignore)
+
+
+def _ignore(outcome: Outcome, now: float) -> None:
+    """What a refresh ends with: the routing table knows already."""
+
+
+def contacts_to_save(engine: Engine) -> list[Contact]:
+    """The neighbours that are worth remembering for the next start, those that answered last first."""
+    found = [neighbour for family in engine.families.values() for neighbour in family.table if not neighbour.failures]
+    found.sort(key=lambda neighbour: neighbour.heard, reverse=True)
+    return [neighbour.contact for neighbour in found[: engine.limits.max_saved_contacts]]
