@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-import trio
-
 from osp2p.errors import ConnectFailed
 from osp2p.evil.bounds import BoundReached, Bounds, Budget, OtherSideLeft, Subnet, Unsound, is_allowed
 from osp2p.evil.network import Listener, Network, Stream
@@ -136,6 +134,19 @@ class Target:
             raise Unsound(f"refuses a well-formed ADDR with {answer.last.decode('ascii', 'replace')}")
         return wire
 
+    async def session(self, source: int = 0) -> Wire:
+        """Open one more connection to an uploader and say HELLO.
+
+        Raises:
+            OtherSideLeft: it does not speak OSP2P/2, and is not to be attacked in it.
+        """
+        wire = await self.connect(source)
+        await wire.send(b"HELLO OSP2P/2\n")
+        answer = await wire.read_answer()
+        if answer is None or answer.code >= 300:
+            raise OtherSideLeft
+        return wire
+
     async def open_port(self, source: int = 0) -> Listener:
         """Listen on a free port, where a tracker can reach us; it is closed when the attack ends."""
         listener = await self._networks[source % len(self._networks)].listen(0)
@@ -150,10 +161,6 @@ class Target:
         """
         if not condition:
             raise Unsound(text)
-
-    async def sleep(self, seconds: float) -> None:
-        """Do nothing."""
-        await trio.sleep(seconds)
 
     def close(self) -> None:
         """Close all connections; waits for nothing."""

@@ -104,7 +104,9 @@ class Probe:
         await wire.expect(b"HAVE " + self._file, 2)
 
     async def _look(self) -> None:
-        """A stranger looks for what the honest peer has registered."""
+        """A stranger looks for what the honest peer has registered, which gives a sign of life meanwhile."""
+        if self._login is not None:
+            await self._login.send(b"\n")
         wire = await self._connect()
         try:
             await _read_greeting(wire)

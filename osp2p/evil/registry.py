@@ -43,6 +43,7 @@ class Attack:
         role: what the attacker plays.
         run: does it once.
         sybils: as how many peers a holder registers.
+        exhausts: whether it uses up what there is for everybody, so that an honest user may be turned away meanwhile.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Attack:
     role: Role
     run: Callable[[Any], Awaitable[None]]
     sybils: int = 1
+    exhausts: bool = False
 
     @property
     def family(self) -> str:
@@ -80,6 +82,7 @@ def attack(
     within: float,
     role: Role | None = None,
     sybils: int = 1,
+    exhausts: bool = False,
 ) -> Callable[[Function], Function]:
     """Enter the decorated function into the catalogue; its docstring, one paragraph, is the text.
 
@@ -89,7 +92,7 @@ def attack(
     Args:
         id: ``family/name``, unique.
         role: default: a client of trackers and uploaders, to downloaders an old holder.
-        against, breaks, expect, within, sybils: see `Attack`.
+        against, breaks, expect, within, sybils, exhausts: see `Attack`.
     """
 
     def enter(function: Function) -> Function:
@@ -97,7 +100,7 @@ def attack(
             raise ValueError(f"there are two attacks {id}")
         text = " ".join((getdoc(function) or "").split())
         played = role or ("old holder" if against == "downloader" else "client")
-        _CATALOGUE[id] = Attack(id, against, breaks, expect, within, text, played, function, sybils)
+        _CATALOGUE[id] = Attack(id, against, breaks, expect, within, text, played, function, sybils, exhausts)
         return function
 
     return enter

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Literal
 
@@ -223,6 +224,23 @@ class Wire:
             raise Unsound(f"answers {_show(line)} with {_show(answer.last)}")
         return answer
 
+    async def ask_all(self, lines: Sequence[bytes], batch: int = 200) -> list[Answer]:
+        """Send lines, many at a time, and read an answer to each.
+
+        Raises:
+            Unsound: the other side closes instead.
+        """
+        answers: list[Answer] = []
+        for start in range(0, len(lines), batch):
+            some = lines[start : start + batch]
+            await self.send(b"".join(line + b"\n" for line in some))
+            for line in some:
+                answer = await self.read_answer()
+                if answer is None:
+                    raise Unsound(f"closes instead of answering {_show(line)}")
+                answers.append(answer)
+        return answers
+
     # --- ends ---
 
     async def hold(self) -> None:
@@ -263,6 +281,32 @@ class Wire:
 def _show(data: bytes) -> str:
     text = ascii(data[:60])[1:]
     return text if len(data) <= 60 else f"{text[:-1]}…'"
+
+
+async def beside(other: Callable[[], Awaitable[None]], work: Callable[[], Awaitable[None]]) -> None:
+    """Do one thing, and another one beside it that ends with it.
+
+    Raises:
+        Unsound, BoundReached, OtherSideLeft: as `work`; `Unsound` as `other`, too.
+    """
+    ends: list[Exception] = []
+
+    async def run(task: Callable[[], Awaitable[None]], *, leads: bool) -> None:
+        try:
+            await task()
+        except (BoundReached, OtherSideLeft) as error:
+            ends.extend([error] if leads else [])
+        except Unsound as error:
+            ends.insert(0, error)
+            nursery.cancel_scope.cancel()
+        if leads:
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(run, other, leads=False))
+        nursery.start_soon(partial(run, work, leads=True))
+    if ends:
+        raise ends[0]
 
 
 async def together(*works: Callable[[], Awaitable[None]]) -> None:

@@ -1,5 +1,45 @@
 """The attacks, one module a family; what is imported here is all there is."""
 
-from osp2p.evil.families import endless, garbage, lines, requests, silence, truncated, wrong
+from osp2p.evil.families import (
+    aliases,
+    answers,
+    books,
+    connections,
+    endless,
+    garbage,
+    harvest,
+    lines,
+    malformed,
+    names,
+    notify,
+    paths,
+    patience,
+    requests,
+    session,
+    silence,
+    truncated,
+    uploads,
+    wrong,
+)
 
-FAMILIES = (endless, garbage, lines, requests, silence, truncated, wrong)
+FAMILIES = (
+    aliases,
+    answers,
+    books,
+    connections,
+    endless,
+    garbage,
+    harvest,
+    lines,
+    malformed,
+    names,
+    notify,
+    paths,
+    patience,
+    requests,
+    session,
+    silence,
+    truncated,
+    uploads,
+    wrong,
+)

@@ -1,14 +1,15 @@
-"""Requests: an uploader's first line: too long, too slow, never there, or no request at all."""
+"""Requests: an uploader's first line: too long, too slow, never there, or no request at all; and what comes behind."""
 
 from __future__ import annotations
 
-from functools import partial
+import contextlib
 
 import trio
 
+from osp2p.evil.bounds import OtherSideLeft
 from osp2p.evil.encounter import Target
 from osp2p.evil.registry import attack
-from osp2p.evil.wire import Wire, together
+from osp2p.evil.wire import together
 from osp2p.evil.words import quote
 
 _MIB = 1024 * 1024
@@ -31,7 +32,6 @@ _MALFORMED = (
     b"GET x OSP2P/2 range=0-9",
     b"HELLO",
     b"HELLO OSP2P/3",
-    b"HELLO OSP2P/2\x00",
     b"QUIT",
     b"CHECKUPLOAD cat3.jpg successful!",
     b"NOTIFY a 1.2.3.4:5 OSP2P",
@@ -42,6 +42,8 @@ _MALFORMED = (
     b"\xff" * 100,
     b" " * 4000,
 )
+
+_STEPS = (b"", b"G", b"GET x", b"GET x OSP2P\n", b"HELLO OSP2P/2\n", b"HELLO OSP2P/2\nLIST\nSTAT x\nCHU")
 
 
 def get(name: bytes) -> bytes:
@@ -57,10 +59,7 @@ async def send_malformed_requests(target: Target) -> None:
         wire = await target.connect()
         await wire.send(line + b"\n")
         await wire.half_close()
-        if line.startswith(b"HELLO OSP2P/2"):
-            await wire.hold()
-        else:
-            await wire.expect_nothing()
+        await wire.expect_nothing()
         wire.close()
 
 
@@ -70,6 +69,26 @@ async def send_an_overlong_request(target: Target) -> None:
     wire = await target.connect()
     await wire.send(b"GET " + b"a" * _MIB)
     await wire.hold()
+
+
+@attack("requests/overlong-complete", against="uploader", breaks="max_line", expect="refused", within=10)
+async def send_an_overlong_complete_request(target: Target) -> None:
+    """Sends a request for a file that is there, in a line that blanks make one byte longer than the limit, complete
+    and in one packet."""
+    wire = await target.connect()
+    request = get(target.name)
+    blanks = b" " * (target.limits.max_line + 2 - len(request))
+    await wire.send(request.replace(b" OSP2P", blanks + b" OSP2P"))
+    await wire.expect_nothing()
+
+
+@attack("requests/blank", against="uploader", breaks="who connects says what he wants", expect="closed", within=20)
+async def send_blank_lines(target: Target) -> None:
+    """Sends blank lines for as long as they are taken: each is ignored, and none is a request."""
+    wire = await target.connect()
+    while True:
+        await wire.send(b"\r\n \n" * 1000)
+        await trio.sleep(0.01)
 
 
 @attack("requests/drip", against="uploader", breaks="request_timeout", expect="out-waited", within=20)
@@ -82,7 +101,16 @@ async def drip_a_request(target: Target) -> None:
         await trio.sleep(0.5)
 
 
-@attack("requests/silent", against="uploader", breaks="request_timeout", expect="out-waited", within=30)
+@attack("requests/drip-blank", against="uploader", breaks="request_timeout", expect="out-waited", within=20)
+async def drip_blank_lines(target: Target) -> None:
+    """Sends a blank line every second, which counts as activity to a tracker, and never a request."""
+    wire = await target.connect()
+    while True:
+        await wire.send(b"\n")
+        await trio.sleep(1)
+
+
+@attack("requests/silent", against="uploader", breaks="request_timeout", expect="out-waited", within=20)
 async def say_nothing(target: Target) -> None:
     """Opens ten connections and says nothing on any of them."""
     wires = [await target.connect() for _ in range(10)]
@@ -90,16 +118,80 @@ async def say_nothing(target: Target) -> None:
 
 
 @attack(
-    "requests/unread", against="uploader", breaks="min_upload_rate, upload_rate_window", expect="survived", within=120
+    "requests/half-closed",
+    against="uploader",
+    breaks="an end of one direction is not the end of the other",
+    expect="survived",
+    within=30,
 )
-async def never_read(target: Target) -> None:
-    """Asks for a file on ten connections and reads none of what comes, for over a minute."""
-    wires = [await target.connect() for _ in range(10)]
-    for wire in wires:
+async def end_our_direction(target: Target) -> None:
+    """Asks for a file and ends its direction at once; the file must come whole. Ends its direction before any
+    request; nothing may come."""
+    wire = await target.connect()
+    await wire.half_close()
+    await wire.expect_nothing()
+    if target.name:
+        whole, again = 0, 0
+        wire = await target.connect()
         await wire.send(get(target.name))
-    await trio.sleep(1.5 * target.limits.upload_rate_window)
-    await together(*(partial(_drain, wire) for wire in wires))
+        await wire.hold()
+        whole = wire.received
+        wire = await target.connect()
+        await wire.send(get(target.name))
+        await wire.half_close()
+        await wire.hold()
+        again = wire.received
+        target.check(whole == again, f"serves {again} of {whole} bytes to one who has ended its direction")
 
 
-async def _drain(wire: Wire) -> None:
+@attack(
+    "requests/resets", against="uploader", breaks="one connection's failure ends no other", expect="survived", within=30
+)
+async def reset_at_every_step(target: Target) -> None:
+    """Breaks and closes connections at every step: before, in and behind the request, and after the first bytes of
+    the file, ten times each."""
+    for said in (*_STEPS, get(target.name)):
+        for number in range(20):
+            with contextlib.suppress(OtherSideLeft):
+                wire = await target.connect()
+                if said:
+                    await wire.send(said)
+                if said.endswith(b"\n") and number % 4 < 2:
+                    with trio.move_on_after(0.2):
+                        await wire.receive(1)
+                wire.reset() if number % 2 else wire.close()
+
+
+@attack("requests/second", against="uploader", breaks="one request a connection", expect="survived", within=30)
+async def ask_thousands_of_times(target: Target) -> None:
+    """Sends five thousand requests for a file on one connection, in one go; the file must come once, and no more."""
+    wire = await target.connect()
+    await wire.send(get(target.name))
     await wire.hold()
+    once = wire.received
+    wire = await target.connect()
+    await wire.send(get(target.name) * 5000)
+    await wire.hold()
+    target.check(wire.received <= once, f"serves {wire.received} bytes to one connection, where the file has {once}")
+
+
+@attack(
+    "requests/sends-on", against="uploader", breaks="linger_timeout, max_lingering_bytes", expect="closed", within=30
+)
+async def send_for_ever(target: Target) -> None:
+    """Asks for a file that is not there, and sends bytes for ever, without reading any."""
+    wire = await target.connect()
+    await wire.send(get(b"nothing of that name"))
+    while True:
+        await wire.send(bytes(65536))
+        await trio.sleep(0.01)
+
+
+@attack("requests/sends-on-slowly", against="uploader", breaks="linger_timeout", expect="closed", within=30)
+async def send_for_ever_slowly(target: Target) -> None:
+    """Asks for a file that is not there, and sends a byte a second for ever: never silent, never at its end."""
+    wire = await target.connect()
+    await wire.send(get(b"nothing of that name"))
+    while True:
+        await wire.send(b"x")
+        await trio.sleep(1)
