@@ -78,6 +78,7 @@ PURE = (
     "grade/junit",
     "cli/text",
     "cli/exits",
+    "cli/patterns",
     "cli/progress",
     "cli/targets",
 )

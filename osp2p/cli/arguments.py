@@ -21,6 +21,17 @@ class UsageError(Exception):
     """The command line cannot be obeyed. Its text is one sentence for a person."""
 
 
+class HelpWanted(Exception):
+    """The command line asks for help. Its text is the help."""
+
+
+class _Help(argparse.Action):
+    """``--help``: argparse's own would print by itself, and not notice that nobody can read it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        raise HelpWanted(parser.format_help())
+
+
 class OptionParser(argparse.ArgumentParser):
     """A parser for one command.
 
@@ -48,7 +59,7 @@ class OptionParser(argparse.ArgumentParser):
         )
         self._words: tuple[str, str, int, int | None] | None = None
         self._bare: dict[str, str] = {}
-        self.add_argument("-h", "--help", action="help", help="show this and end")
+        self.add_argument("-h", "--help", action=_Help, nargs=0, help="show this and end")
 
     def add_words(self, dest: str, metavar: str, help: str, least: int, most: int | None = None) -> None:
         """Take words that are no options.
@@ -72,6 +83,7 @@ class OptionParser(argparse.ArgumentParser):
 
         Raises:
             UsageError: it cannot be obeyed.
+            HelpWanted: it asks for help.
         """
         end = argv.index("--") if "--" in argv else len(argv)
         # argparse alone would take no words behind an option that follows a word, and its intermixed form loses "--".
@@ -155,10 +167,17 @@ def add_tracker_option(parser: OptionParser) -> None:
     )
 
 
-def add_common_options(parser: OptionParser, *, json: bool = True) -> None:
-    """Let the user choose how much is said, and in what form."""
-    if json:
-        parser.add_argument("--json", action="store_true", help="JSON lines on standard output, each with an `event`")
+def add_common_options(parser: OptionParser, *, quiet: bool = False) -> None:
+    """Let the user choose how much is said, and in what form.
+
+    Args:
+        quiet: whether the command says so much by itself that somebody may want less.
+    """
+    parser.add_argument("--json", action="store_true", help="JSON lines on standard output, each with an `event`")
+    if quiet:
+        parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but what goes wrong")
+    else:
+        parser.set_defaults(quiet=False)
     parser.add_argument(
         "-v", "--verbose", action="count", default=0, help="say more on standard error; -vv: still more"
     )

@@ -87,8 +87,7 @@ class Bars:
         if self._total is None:
             return
         progress = self._progress
-        if self._total.initial != progress.resumed:  # what was here before counts for no rate
-            self._total.initial = progress.resumed
+        self._total.initial = progress.done - progress.moved  # what was here before counts for no rate
         self._total.set_description_str(f"{f'{progress.ended} of {progress.files} files':<{NAME_WIDTH}}", refresh=False)
         _move(self._total, progress.done, progress.size, progress.sources)
 

@@ -6,8 +6,8 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,7 +28,8 @@ def wants_tracebacks() -> bool:
 class Console:
     """Two streams and the form in which a command speaks on them.
 
-    Every line is escaped here once more, so that no caller can forget it; escaping twice changes nothing.
+    Every line is escaped here once more, so that no caller can forget it; escaping twice changes nothing. What is no
+    data and cannot be written, because a disk is full, say, is lost: work that goes well does not fail for that.
 
     Args:
         name: begins each complaint: the command as the user typed it.
@@ -41,19 +42,32 @@ class Console:
         self.out = out
         self.err = err
         self.json = False
+        #: Whether nothing is said but data and what went wrong.
+        self.quiet = False
         #: Entered around each write; progress bars step aside in it.
         self.aside: Callable[[], AbstractContextManager[object]] = nullcontext
 
-    def begin(self, *, json: bool) -> None:
-        """Choose the form of data: lines, or records, one JSON object a line, always in UTF-8."""
+    def begin(self, *, json: bool, quiet: bool = False) -> None:
+        """Choose the form of data, and how much else is said.
+
+        Args:
+            json: records, one JSON object a line, always in UTF-8; else lines.
+            quiet: nothing but data and what went wrong.
+        """
         self.json = json
+        self.quiet = quiet
         if json and isinstance(self.out, io.TextIOWrapper):
             self.out.reconfigure(encoding="utf-8")
 
     @property
+    def is_for_a_person(self) -> bool:
+        """Whether data goes to a terminal."""
+        return self.out.isatty() and not self.json
+
+    @property
     def shows_bars(self) -> bool:
         """Whether progress may be drawn: standard error is a terminal that somebody looks at."""
-        return self.err.isatty() and not self.json
+        return self.err.isatty() and not self.json and not self.quiet
 
     def say(self, *lines: str) -> None:
         """Write lines of data.
@@ -68,24 +82,41 @@ class Console:
         """Write records of data. Raises: as `say`."""
         self._write(self.out, map(json_line, records))
 
+    def say_raw(self, data: bytes) -> None:
+        """Write bytes of data as they are. Raises: as `say`."""
+        with self._errors_of(self.out):
+            self.out.flush()
+            self.out.buffer.write(data)
+            self.out.buffer.flush()
+
     def note(self, text: str) -> None:
-        """Write one line that is no data. Raises: as `say`."""
+        """Write one line that is no data, unless silence is wanted. Raises: BrokenPipeError."""
+        if not self.quiet:
+            self._write(self.err, [text])
+
+    def fault(self, text: str) -> None:
+        """Write one line that says what went wrong with something that it names. Raises: BrokenPipeError."""
         self._write(self.err, [text])
 
     def complain(self, text: str) -> None:
-        """Write one line that says what went wrong. Raises: as `say`."""
+        """Write one line that says what went wrong with the command. Raises: BrokenPipeError."""
         self._write(self.err, [f"{self.name}: {text}"])
 
     def _write(self, stream: TextIO, lines: Iterable[str]) -> None:
+        with self._errors_of(stream), self.aside():
+            for line in lines:
+                stream.write(escape(line) + "\n")
+            stream.flush()
+
+    @contextmanager
+    def _errors_of(self, stream: TextIO) -> Iterator[None]:
         try:
-            with self.aside():
-                for line in lines:
-                    stream.write(escape(line) + "\n")
-                stream.flush()
+            yield
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise _store_error(error, "standard output" if stream is self.out else "standard error") from error
+            if stream is self.out:
+                raise _store_error(error, "standard output") from error
 
 
 def _store_error(error: OSError, where: str) -> StoreError:
@@ -125,7 +156,7 @@ class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             for line in self.format(record).splitlines():
-                self._console.note(line)
+                self._console.fault(line)
         except (OSError, Osp2pError):
             pass  # standard error is gone: there is nobody left to tell
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from osp2p.cli.arguments import UsageError
 from osp2p.cli.console import TRACEBACK_HINT, Console, discard_stdout, wants_tracebacks
 from osp2p.cli.exits import PIPE_CLOSED, UNEXPECTED, USAGE, exit_code_of_files
-from osp2p.errors import DiskFull, NobodyHasIt, Osp2pError, TargetLocked, TrackerUnreachable, Unverified
+from osp2p.errors import DiskFull, NobodyHasIt, Osp2pError, StoreError, TargetLocked, TrackerUnreachable, Unverified
 
 #: What the user can do about an error, where its sentence does not say so already.
 HINTS: dict[type[Osp2pError], str] = {
@@ -25,7 +26,7 @@ def report_failure(console: Console, error: BaseException) -> int:
 
     A group stands for the errors in it: what nobody expects comes before what users cause.
 
-    Returns: the exit code.
+    Returns: the exit code. It does not depend on whether there is anybody to hear.
     """
     causes = _causes(error)
     if any(isinstance(cause, BrokenPipeError) for cause in causes):
@@ -34,7 +35,7 @@ def report_failure(console: Console, error: BaseException) -> int:
     try:
         if wants_tracebacks():
             for line in "".join(traceback.format_exception(error)).splitlines():
-                console.note(line)
+                console.fault(line)
         return _complain(console, causes)
     except BrokenPipeError:
         discard_stdout()
@@ -59,7 +60,8 @@ def _complain(console: Console, causes: Sequence[BaseException]) -> int:
     if console.json and ours:
         from osp2p.cli.records import error_fields
 
-        console.records({"event": "error", **error_fields(cause)} for cause in ours)
+        with suppress(StoreError):  # standard output is full, and standard error says what there is to say
+            console.records({"event": "error", **error_fields(cause)} for cause in ours)
     _say(console, map(_sentence, causes))
     return USAGE if usage else exit_code_of_files(0, ours)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from osp2p.cli.text import count_of, escape, format_rate, format_seconds, format_size
@@ -34,6 +34,19 @@ _WRITERS: dict[type[Event], Callable[..., str | None]] = {}
 def event_line(event: Event) -> str | None:
     """Write an event as one line; None where a person needs none."""
     return _WRITERS[type(event)](event)
+
+
+def detail_lines(event: Event) -> Iterator[str]:
+    """Write what only those want to know who ask for more: a file's beginning, and who gave what of it."""
+    if isinstance(event, TransferStarted):
+        size = "size unknown" if event.size is None else format_size(event.size)
+        yield f"{escape(event.name)}: {count_of(event.holders, 'holder')}, {size}"
+    elif isinstance(event, TransferDone | TransferFailed):
+        for source in event.sources:
+            yield (
+                f"{escape(event.name)}: {format_size(source.fetched)} from {escape(source.alias)} at {source.address}"
+                + (f", which was left: {source.error}" if source.error else "")
+            )
 
 
 def _writes(kind: type[Kind]) -> Callable[[Callable[[Kind], str | None]], Callable[[Kind], str | None]]:

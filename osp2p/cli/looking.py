@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from argparse import Namespace
-from pathlib import Path
+from collections.abc import Sequence
 
 from osp2p.cli.arguments import UsageError, chosen_trackers
 from osp2p.cli.console import Console
 from osp2p.cli.exits import DONE
+from osp2p.cli.patterns import match_words
 from osp2p.cli.records import claimed_size, file_record, name_fields, peer_record
-from osp2p.cli.text import escape, format_size
-from osp2p.content.name import is_glob, matches_glob
+from osp2p.cli.targets import check_file
+from osp2p.cli.text import escape, format_size, name_line, shell_word
 from osp2p.errors import NobodyHasIt
 from osp2p.net.errors import disk_errors
 from osp2p.peer.node import open_node
@@ -24,40 +25,44 @@ async def list_files(arguments: Namespace, console: Console) -> int:
     """Print what the tracker lists.
 
     Raises:
-        NobodyHasIt: a pattern matches nothing.
+        UsageError: forms of output that exclude each other.
+        NobodyHasIt: a word stands for nothing.
         TrackerError.
     """
-    patterns = [os.fsencode(word) for word in arguments.patterns]
+    if arguments.null and (arguments.long or console.json):
+        raise UsageError("-0 prints names alone: leave out -l and --json")
+    words = [os.fsencode(word) for word in arguments.patterns]
     async with open_node(trackers=chosen_trackers(arguments)) as node:
         entries = await node.list_files()
-    chosen = _select(entries, patterns)
-    if console.json:
-        console.records(map(file_record, chosen))
-    elif arguments.long:
-        console.say(*map(_long_line, chosen))
-    else:
-        console.say(*dict.fromkeys(escape(entry.name) for entry in chosen))
+    if words:
+        matched = match_words(words, [entry.name for entry in entries], all_listed=True)
+        if matched.unmatched:
+            raise NobodyHasIt("; ".join(f"{escape(word)}: {error}" for word, error in matched.unmatched))
+        for word, remark in matched.remarks:
+            console.note(f"{escape(word)}: {remark}")
+        chosen = set(matched.names)
+        entries = [entry for entry in entries if entry.name in chosen]
+    _print_files(entries, arguments, console)
     return DONE
 
 
-def _select(entries: list[FileEntry], patterns: list[bytes]) -> list[FileEntry]:
-    """What matches any of the patterns, in the tracker's order; all where there are none."""
-    if not patterns:
-        return entries
-    names = {entry.name for entry in entries}
-    found: set[bytes] = set()
-    for pattern in patterns:
-        exact = pattern in names or not is_glob(pattern)
-        matching = {pattern} & names if exact else {name for name in names if matches_glob(name, pattern)}
-        if not matching:
-            raise NobodyHasIt(f"{escape(pattern)}: no file that the tracker lists has this name")
-        found |= matching
-    return [entry for entry in entries if entry.name in found]
+def _print_files(entries: Sequence[FileEntry], arguments: Namespace, console: Console) -> None:
+    """Print names in the form that fits who reads them: a person who may paste them, or a program."""
+    names = dict.fromkeys(entry.name for entry in entries)
+    show = (lambda name: shell_word(os.fsdecode(name))) if console.is_for_a_person else name_line
+    if console.json:
+        console.records(map(file_record, entries))
+    elif arguments.null:
+        console.say_raw(b"".join(name + b"\0" for name in names))
+    elif arguments.long:
+        console.say(*(f"{_size(entry):>8}  {show(entry.name)}" for entry in entries))
+    else:
+        console.say(*map(show, names))
 
 
-def _long_line(entry: FileEntry) -> str:
+def _size(entry: FileEntry) -> str:
     size = claimed_size(entry.attributes)
-    return f"{format_size(size) if size is not None else '?':>8}  {escape(entry.name)}"
+    return format_size(size) if size is not None else "?"
 
 
 async def list_peers(arguments: Namespace, console: Console) -> int:
@@ -99,8 +104,7 @@ def print_md5(arguments: Namespace, console: Console) -> int:
         StoreError: it cannot be read.
     """
     path = arguments.file[0]
-    if not Path(path).is_file():
-        raise UsageError(f"there is no file {escape(path)}")
+    check_file(path)
     with disk_errors(path), open(path, "rb") as file:
         digest = hashlib.file_digest(file, "md5").digest()
     _print_md5(console, {"event": "md5", "path": escape(path)}, digest)

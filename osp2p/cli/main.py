@@ -11,7 +11,7 @@ from functools import partial
 
 from osp2p import __version__
 from osp2p.cli import parsers
-from osp2p.cli.arguments import OptionParser, UsageError
+from osp2p.cli.arguments import HelpWanted, OptionParser, UsageError
 from osp2p.cli.console import Console, discard_stdout, set_up_logging, standard_streams
 from osp2p.cli.descriptors import raise_descriptor_limit
 from osp2p.cli.exits import DONE, INTERRUPTED, describe_codes
@@ -223,9 +223,15 @@ def run_command(command: Command, name: str, argv: Sequence[str]) -> int:
     """Read the arguments of a command and do it. Returns: the exit code."""
 
     def run(console: Console, ending: Ending) -> int:
-        arguments = command.parser().read(argv)
+        try:
+            arguments = command.parser().read(argv)
+        except HelpWanted as help_wanted:
+            console.say(*str(help_wanted).splitlines())
+            return DONE
         arguments.command_line = [*name.split(), *argv]
-        console.begin(json=arguments.json)
+        if arguments.quiet and arguments.verbose:
+            raise UsageError("-q and -v contradict each other: leave one out")
+        console.begin(json=arguments.json, quiet=arguments.quiet)
         set_up_logging(console, arguments.verbose)
         raise_descriptor_limit()
         return command.work(arguments, console, ending)
@@ -241,10 +247,7 @@ def _guarded(name: str, interrupted: int, run: Callable[[Console, Ending], int])
     ending = Ending(interrupted)
     console = Console(name, *standard_streams())
     try:
-        try:
-            code = run(console, ending)
-        except SystemExit as end:  # argparse has shown its help
-            code = end.code if isinstance(end.code, int) else DONE
+        code = run(console, ending)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:

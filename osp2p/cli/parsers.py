@@ -69,7 +69,7 @@ def share_parser() -> OptionParser:
     """``osp2p share``."""
     parser = OptionParser(
         "osp2p share",
-        "DIR [-t HOST:PORT | --host] [--port PORT] [--alias NAME]",
+        "DIR [-t HOST:PORT | --host [--tracker-port PORT]] [--port PORT] [--alias NAME] [--json] [-q]",
         "Share a directory with its sub-directories, live, until SIGINT or SIGTERM. Never shared: dotfiles, partial\n"
         "downloads, *~, anything that is no regular file, and what a symbolic link reaches outside DIR.",
         [
@@ -83,12 +83,11 @@ def share_parser() -> OptionParser:
     parser.add_argument(
         "--tracker-port",
         type=port,
-        default=TRACKER_PORT,
         metavar="PORT",
         help=f"with --host: where the tracker listens; default {TRACKER_PORT}",
     )
     _add_peer_options(parser)
-    add_common_options(parser)
+    add_common_options(parser, quiet=True)
     return parser
 
 
@@ -110,7 +109,7 @@ def get_parser() -> OptionParser:
     parser = OptionParser(
         "osp2p get",
         "NAME|LINK… [-t HOST:PORT] [-o DIR|FILE|-] [-r] [--force] [--require-verified] [--max-size SIZE]\n"
-        "                 [--seed[=TIME]] [--limit-up RATE] [--limit-down RATE] [--json]",
+        "                 [--seed[=TIME]] [--limit-up RATE] [--limit-down RATE] [--json] [-q]",
         "Fetch files, all at a time and each from whoever serves it, and verify them. A NAME is taken literally; if\n"
         "no file has it and it holds *, ? or [, it is a pattern (** stands for any sub-directories). A file that is\n"
         "here already is not fetched again; one with other content stays, and what arrives becomes NAME~1~.\n"
@@ -146,7 +145,7 @@ def get_parser() -> OptionParser:
     )
     parser.add_bare("--seed", FOR_EVER)
     _add_peer_options(parser)
-    add_common_options(parser)
+    add_common_options(parser, quiet=True)
     return parser
 
 
@@ -154,15 +153,19 @@ def ls_parser() -> OptionParser:
     """``osp2p ls``."""
     parser = OptionParser(
         "osp2p ls",
-        "[PATTERN…] [-l] [-t HOST:PORT] [--json]",
-        "List the files that the tracker knows.",
+        "[PATTERN…] [-l | -0 | --json] [-t HOST:PORT]",
+        "List the files that the tracker knows. On a terminal, names are written so that bash, zsh and ksh read them\n"
+        "back: paste them behind `osp2p get`. Elsewhere a name is a line as it is, or, if something in it cannot be\n"
+        "printed, $'…' as on a terminal. With -0 every name is exact.",
         [
             ("osp2p ls", "every name, one a line"),
             ("osp2p ls -l 'photos/*'", "sizes, too, of what matches"),
+            ("osp2p ls -0 | xargs -0 osp2p get --", "for programs: every name, whatever stands in it"),
         ],
     )
     parser.add_words("patterns", "PATTERN", "a name or a pattern in quotes; default all", 0)
     parser.add_argument("-l", "--long", action="store_true", help="show sizes, where the tracker knows them")
+    parser.add_argument("-0", "--null", action="store_true", help="a NUL behind each name, and nothing else")
     add_tracker_option(parser)
     add_common_options(parser)
     return parser

@@ -28,7 +28,9 @@ class Progress:
         running: those that have begun and not ended.
         arrived, failures: those that have ended.
         done: bytes that are here, of running and arrived files.
-        resumed: bytes of them that were here before.
+        resumed: bytes of them that an earlier fetch had brought.
+        here: files that have arrived because they were here already.
+        found: their bytes.
     """
 
     files: int
@@ -37,12 +39,19 @@ class Progress:
     failures: list[Osp2pError] = field(default_factory=list)
     done: int = 0
     resumed: int = 0
+    here: int = 0
+    found: int = 0
     _known: int = 0
 
     @property
     def ended(self) -> int:
         """How many files have arrived or failed."""
         return self.arrived + len(self.failures)
+
+    @property
+    def moved(self) -> int:
+        """Bytes that came over the network and are here."""
+        return max(self.done - self.resumed - self.found, 0)
 
     @property
     def size(self) -> int | None:
@@ -64,6 +73,8 @@ class Progress:
         elif isinstance(event, TransferDone):
             self._end(event.name, event.size, 0 if event.already else event.resumed)
             self.arrived += 1
+            self.here += event.already
+            self.found += event.size if event.already else 0
         elif isinstance(event, TransferFailed):
             self._end(event.name, 0, 0)
             self.failures.append(event.error)
@@ -92,5 +103,6 @@ class Progress:
         """
         of = f" of {format_size(self.size)}" if self.size is not None and self.size != self.done else ""
         failed = f", {len(self.failures)} failed" if self.failures else ""
-        rate = format_rate(max(self.done - self.resumed, 0), seconds)
-        return f"{self.arrived} of {count_of(self.files, 'file')}{failed}, {format_size(self.done)}{of}, {rate}"
+        here = f", {'all' if self.here == self.files else self.here} here already" if self.here else ""
+        rate = f", {format_rate(self.moved, seconds)}" if self.moved else ""
+        return f"{self.arrived} of {count_of(self.files, 'file')}{failed}, {format_size(self.done)}{of}{here}{rate}"

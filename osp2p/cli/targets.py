@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from osp2p.cli.arguments import UsageError
-from osp2p.cli.text import escape
+from osp2p.cli.text import escape, shell_word
 from osp2p.content.name import local_path
 from osp2p.errors import UnsafeName
 from osp2p.limits import Limits
@@ -60,6 +60,30 @@ def plan_targets(names: Sequence[bytes], output: str | None, limits: Limits) -> 
     assert output is not None
     check_single(len(names), output)
     return Plan([(name, Path(output)) for name in names])
+
+
+def check_file(path: str) -> None:
+    """Refuse a word that names no file of this machine.
+
+    Raises:
+        UsageError.
+    """
+    if Path(path).is_dir():
+        raise UsageError(f"{shell_word(path)} is a directory: name a file in it")
+    if not Path(path).exists():
+        raise UsageError(f"there is no file {shell_word(path)}")
+    if not Path(path).is_file():
+        raise UsageError(f"{shell_word(path)} is no regular file")
+
+
+def is_path(word: str) -> bool:
+    """Whether a word can only be a path: no name of a tracker's begins so."""
+    return word.startswith(("/", "./", "../"))
+
+
+def names_file(word: str) -> bool:
+    """Whether a word that may be a name or a path is the path of a file that is here: such a path has a ``/``."""
+    return "/" in word and Path(word).is_file()
 
 
 def check_single(files: int, output: str) -> None:

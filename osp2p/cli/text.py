@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -18,6 +17,13 @@ _UNITS = {"": 1, "b": 1} | {
 
 #: One size: digits, perhaps with a fraction, perhaps a unit.
 _SIZE = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([a-z]*)", re.IGNORECASE | re.ASCII)
+
+#: A word in which a shell finds nothing to do; zsh looks at a ``=`` in front.
+_PLAIN_WORD = re.compile(r"(?!=)[\w@%+=:,./-]+")
+
+_SPECIAL_IN_DOUBLE_QUOTES = frozenset('"$`\\!')
+_SPECIAL_IN_SHELL_STRING = frozenset("\\'!")
+_SHELL_LETTERS = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 
 #: No file is larger.
 LARGEST_SIZE = 2**63 - 1
@@ -48,17 +54,40 @@ def _escaped(character: str) -> str:
 
 
 def shell_word(text: str) -> str:
-    """Write one word of a command so that a person can type it and bash reads it back exactly.
+    """Write one word of a command so that a person can paste it and bash, zsh or ksh reads it back exactly.
+
+    A shell that knows no ``$'…'`` (dash, fish) reads all but those words.
 
     Args:
         text: undecodable bytes may stand in it as surrogates.
     """
-    if text.isprintable():
-        return shlex.quote(text)
-    written = (
-        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\\'" else f"\\x{byte:02x}" for byte in os.fsencode(text)
-    )
-    return f"$'{''.join(written)}'"
+    if not text.isprintable():
+        return f"$'{''.join(map(_shell_character, text))}'"
+    if _PLAIN_WORD.fullmatch(text):
+        return text
+    if "'" in text and _SPECIAL_IN_DOUBLE_QUOTES.isdisjoint(text):
+        return f'"{text}"'
+    return "'{}'".format(text.replace("'", r"'\''"))
+
+
+def _shell_character(character: str) -> str:
+    r"""Write what stands between ``$'`` and ``'``: three octal digits end by themselves, whatever follows them."""
+    if character in _SHELL_LETTERS:
+        return _SHELL_LETTERS[character]
+    if character.isprintable() and character not in _SPECIAL_IN_SHELL_STRING:
+        return character
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+
+
+def name_line(name: bytes) -> str:
+    """Write a name as one line for a program that reads lines: as it is, or else as a shell word in ``$'…'``.
+
+    A name that is like such a word itself is written as one, too, so that no two names are one line.
+    """
+    text = os.fsdecode(name)
+    if text.isprintable() and not text.startswith("$'"):
+        return text
+    return f"$'{''.join(map(_shell_character, text))}'"
 
 
 def shorten(text: str, width: int) -> str:

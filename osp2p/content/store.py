@@ -314,6 +314,13 @@ class Target:
             raise disk_error(error, f"cannot remove the partial file of {self.path}") from error
 
 
+def kept_partial(path: Path) -> Path | None:
+    """Where what has arrived for a target is kept, so that a later fetch goes on; None if nothing is."""
+    base = os.fsencode(path.name)
+    partial, journal = (path.with_name(os.fsdecode(name)) for name in (partial_name(base), journal_name(base)))
+    return partial if journal.exists() and partial.exists() else None
+
+
 @contextmanager
 def open_target(path: Path, limits: Limits, *, beneath: Path | None = None) -> Iterator[Target]:
     """Lock a target for one fetch, and make the directories above it.

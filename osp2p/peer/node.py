@@ -20,14 +20,14 @@ from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, Listener, Network, TcpNetwork, Visit, serve_visits
 from osp2p.net.groups import one_error
 from osp2p.net.throttle import ThrottledNetwork
-from osp2p.peer.announce import Announcer
+from osp2p.peer.announce import Announcer, own_address
 from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone
 from osp2p.peer.many_fetch import ManyFetch
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.peer.sharing import Sharing
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.tracker_client import TrackerFacts, open_tracker
 from osp2p.peer.trackers import Trackers
 from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
 from osp2p.peer.wanted import Wanted
@@ -204,6 +204,23 @@ class Node:
             TrackerError: none answered.
         """
         return await self._trackers.checksum(name)
+
+    async def tracker_for_others(self) -> tuple[str, int]:
+        """Where the first tracker is, as others must name it: in a link, say.
+
+        One on this machine gets an address that others reach, unless it lists peers for this machine alone. One that
+        does not answer is taken to be for others.
+
+        Returns: host and port.
+        """
+        host, port = self.tracker_addresses[0]
+        if not Address((await self._resolve(host))[0], port).is_loopback:
+            return host, port
+        try:
+            async with open_tracker(self._network, host, port, self._limits) as client:
+                return own_address(client, self._network, port)
+        except TrackerError:
+            return self._network.local_addresses()[0], port
 
     async def find(self, patterns: Sequence[bytes]) -> tuple[list[FileEntry], list[bytes]]:
         """Turn what a user typed into files.

@@ -125,6 +125,36 @@ class World:
             )
         return Result(done.returncode, done.stdout, done.stderr)
 
+    async def run_on_terminal(self, *words: str | bytes, cwd: Path | None = None) -> tuple[int, bytes]:
+        """Run a command on a terminal of its own. Returns: the exit code, and all that the terminal was sent."""
+        ours, theirs = os.openpty()
+        shown = bytearray()
+
+        async def look() -> None:
+            while True:
+                await trio.lowlevel.wait_readable(ours)
+                try:
+                    shown.extend(os.read(ours, 65536))
+                except OSError:  # the other end is closed
+                    return
+
+        try:
+            with trio.fail_after(PATIENCE):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(look)
+                    done = await trio.run_process(
+                        [*OSP2P, *words],
+                        cwd=cwd or self.directory,
+                        env=self._environment({}),
+                        stdout=theirs,
+                        stderr=theirs,
+                        check=False,
+                    )
+                    os.close(theirs)
+        finally:
+            os.close(ours)
+        return done.returncode, bytes(shown)
+
     @asynccontextmanager
     async def start(
         self, *words: str | bytes, cwd: Path | None = None, program: Words = OSP2P, **environment: str

@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import trio
 
 from osp2p.wire.checksum import write_md5
-from tests.cli.processes import OSP2P, PATIENCE, Program, Result, World
+from tests.cli.processes import OSP2P, Program, Result, World
 
 CAT = b"meow" * 100_000
 HOSTILE = b"a\x1b[31m\xff.txt"
@@ -47,7 +46,7 @@ async def photos(world: World, port: int) -> AsyncIterator[Program]:
 async def test_ls(world: World, photos: Program) -> None:
     plain = await world.run("ls")
     assert (plain.code, plain.err) == (0, b"")
-    assert plain.out.decode().splitlines() == [r"a\x1b[31m\xff.txt", "cat.jpg", "dog.txt", "empty", "sub/deep.txt"]
+    assert plain.out.decode().splitlines() == [r"$'a\033[31m\377.txt'", "cat.jpg", "dog.txt", "empty", "sub/deep.txt"]
     long = await world.run("ls", "-l", "*.jpg", "sub/deep.txt")
     assert long.out.decode().splitlines() == ["  400 kB  cat.jpg", "     4 B  sub/deep.txt"]
     records = (await world.run("ls", "--json")).records
@@ -56,6 +55,51 @@ async def test_ls(world: World, photos: Program) -> None:
     assert records[1]["size"] == len(CAT)
     missing = await world.run("ls", "nope")
     assert (missing.code, missing.out) == (3, b"")
+
+
+async def test_ls_writes_names_exactly_for_programs(world: World, photos: Program) -> None:
+    exact = await world.run("ls", "-0")
+    assert (exact.code, exact.err) == (0, b"")
+    assert exact.out == HOSTILE + b"\0cat.jpg\0dog.txt\0empty\0sub/deep.txt\0"
+    for words in (["-0", "-l"], ["-0", "--json"]):
+        refused = await world.run("ls", *words)
+        assert (refused.code, refused.out) == (2, b"")
+
+
+async def test_what_ls_shows_on_a_terminal_can_be_pasted(world: World, port: int) -> None:
+    names = [
+        b"two words",
+        b"don't",
+        b"a\\x1b",
+        b"\x1b]0;x\x07",
+        b"a\nb",
+        b"\xff\\377",
+        b"$(id)!*",
+        b"~x",
+        b"gr\xc3\xb6\xc3\x9fe",
+    ]
+    directory = world.files("odd")
+    for name in names:
+        (directory / os.fsdecode(name)).write_bytes(name)
+    async with world.sharer(directory):
+        code, shown = await world.run_on_terminal("ls")
+        words = shown.decode().splitlines()
+        assert (code, len(words)) == (0, len(names))
+        assert all(word.isprintable() for word in words)
+        command = f"{shlex.join(map(os.fsdecode, OSP2P))} get -q -o new/ {' '.join(words)}"
+        result = await world.run("-c", os.fsencode(command), program=("bash",))
+    assert (result.code, result.out, result.err) == (0, b"", b"")
+    new = world.directory / "new"
+    assert {os.fsencode(path.name): path.read_bytes() for path in new.iterdir()} == {name: name for name in names}
+
+
+async def test_what_a_pattern_leaves_out_is_said(world: World, photos: Program) -> None:
+    listed = await world.run("ls", "*.txt")
+    assert listed.err.decode() == "*.txt: '**/*.txt' matches 1 more file in sub-directories\n"
+    fetched = await world.run("get", "*.txt", "deep*", "-o", "new/")
+    assert fetched.code == 7
+    assert "*.txt: '**/*.txt' matches 1 more file in sub-directories\n" in fetched.err.decode()
+    assert "deep*: no file matches it; '**/deep*' matches 1 file in sub-directories\n" in fetched.err.decode()
 
 
 async def test_who(world: World, photos: Program) -> None:
@@ -193,31 +237,10 @@ async def test_what_is_left_out_is_said(world: World, port: int) -> None:
 
 
 async def test_a_terminal_sees_bars(world: World, photos: Program) -> None:
-    ours, theirs = os.openpty()
-    drawn = bytearray()
-
-    async def look() -> None:
-        while True:
-            try:
-                await trio.lowlevel.wait_readable(ours)
-                drawn.extend(os.read(ours, 65536))
-            except OSError:  # the other end is closed
-                return
-
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(look)
-            environment = {**os.environ, **world.environment}
-            command = [*OSP2P, "get", "cat.jpg", "dog.txt", "-o", "new/"]
-            done = await trio.run_process(
-                command, cwd=world.directory, env=environment, capture_stdout=True, stderr=theirs, check=False
-            )
-            os.close(theirs)
-    os.close(ours)
-    assert done.returncode == 0
-    assert b"of 2 files" in drawn
-    assert b"\r" in drawn
-    assert len(done.stdout.splitlines()) == 2
+    code, shown = await world.run_on_terminal("get", "cat.jpg", "dog.txt", "-o", "new/")
+    assert code == 0
+    assert b"of 2 files" in shown
+    assert shown.count(b"verified by") == 2
 
 
 async def test_a_reader_that_leaves_is_no_error(world: World, port: int) -> None:

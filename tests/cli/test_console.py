@@ -82,6 +82,35 @@ def test_output_that_cannot_be_written(error: OSError, expected: type[Exception]
         assert "cannot write to standard output" in str(caught.value)
 
 
+def test_work_does_not_fail_for_want_of_words() -> None:
+    console = Console("x", io.StringIO(), _Failing(OSError(28, "x")))
+    console.note("a")
+    console.fault("b")
+    console.complain("c")
+    reader_left = Console("x", io.StringIO(), _Failing(BrokenPipeError()))
+    with pytest.raises(BrokenPipeError):
+        reader_left.note("a")
+
+
+def test_quiet_leaves_data_and_what_went_wrong() -> None:
+    console, out, err = make_console()
+    console.begin(json=False, quiet=True)
+    console.say("data")
+    console.note("remark")
+    console.fault("x: failed")
+    console.complain("no tracker")
+    assert (out.getvalue(), err.getvalue()) == ("data\n", "x: failed\nosp2p get: no tracker\n")
+
+
+def test_raw_bytes_come_behind_what_was_said(tmp_path: Path) -> None:
+    with open(tmp_path / "out", "w", encoding="utf-8") as out:
+        console = Console("x", out, io.StringIO())
+        console.say("a")
+        console.say_raw(b"\xff\0\n")
+        console.say("b")
+    assert (tmp_path / "out").read_bytes() == b"a\n\xff\0\nb\n"
+
+
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
     logger = logging.getLogger("osp2p")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+from contextlib import suppress
+from typing import TextIO
 
 import pytest
 
@@ -66,6 +69,22 @@ def test_tracebacks_for_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 5
     assert "Traceback" in err or "ExceptionGroup" in err
     assert err.endswith("osp2p get: a\n")
+
+
+@pytest.mark.parametrize("streams", ["out", "err", "both"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_exit_code_does_not_depend_on_anybody_hearing(streams: str, as_json: bool) -> None:
+    def open_stream(name: str) -> TextIO:
+        return open("/dev/full" if streams in (name, "both") else os.devnull, "w", encoding="utf-8")
+
+    out, err = open_stream("out"), open_stream("err")
+    console = Console("osp2p get", out, err)
+    console.begin(json=as_json)
+    assert report_failure(console, Stalled("too slow")) == 5
+    assert report_failure(console, KeyError("x")) == 1
+    for stream in (out, err):
+        with suppress(OSError):  # what is still buffered for a full device
+            stream.close()
 
 
 def test_errors_are_records_too() -> None:

@@ -58,6 +58,15 @@ def test_a_file_that_was_here_already_or_begins_anew() -> None:
     assert follow(Progress(1), done(b"a", 7, already=True)).done == 7
 
 
+def test_only_what_moved_has_a_rate() -> None:
+    progress = follow(Progress(2), done(b"a", 7, already=True), done(b"b", 5, already=True))
+    assert progress.describe(1.0) == "2 of 2 files, 12 B, all here already"
+    progress = follow(Progress(3), done(b"a", 7, already=True), done(b"b", 50, resumed=20), failed(b"c"))
+    assert (progress.moved, progress.here) == (30, 1)
+    assert progress.describe(2.0) == "2 of 3 files, 1 failed, 57 B, 1 here already, 15 B/s"
+    assert follow(Progress(2), failed(b"a"), failed(b"b")).describe(1.0) == "0 of 2 files, 2 failed, 0 B"
+
+
 def any_event() -> st.SearchStrategy[Event]:
     name = st.sampled_from(NAMES)
     size = st.one_of(st.none(), st.integers(0, 1000))

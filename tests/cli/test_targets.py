@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osp2p.cli.arguments import UsageError
-from osp2p.cli.targets import Plan, check_single, is_directory, plan_directory, plan_targets
+from osp2p.cli.targets import (
+    Plan,
+    check_file,
+    check_single,
+    is_directory,
+    is_path,
+    names_file,
+    plan_directory,
+    plan_targets,
+)
 from osp2p.limits import Limits
 
 LIMITS = Limits()
@@ -71,3 +80,35 @@ def test_no_name_leaves_the_directory(names: list[bytes]) -> None:
     for _, path in planned.targets:
         assert Path(os.path.normpath(path)).is_relative_to("/base/")
         assert path != Path("/base")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("there", "is a directory: name a file in it"),
+        ("nothing", "there is no file"),
+        ("/dev/null", "is no regular file"),
+        ("two words", "there is no file 'two words'"),
+    ],
+)
+def test_words_that_name_no_file_here(word: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UsageError, match=said):
+        check_file(word)
+    assert not names_file(word)
+
+
+def test_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").write_bytes(b"")
+    check_file("a")
+    assert [names_file(word) for word in ("a", "./a", str(tmp_path / "a"))] == [False, True, True]
+    assert [is_path(word) for word in ("a", "b/a", "./a", "../a", "/a", ".a")] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]

@@ -18,6 +18,7 @@ from osp2p.cli.text import (
     format_size,
     json_line,
     json_name,
+    name_line,
     parse_size,
     shell_word,
     shorten,
@@ -52,13 +53,57 @@ def test_what_can_be_printed_stays() -> None:
     assert escape("\U000e0041") == r"\U000e0041"
 
 
-@given(st.lists(st.binary(min_size=1).map(lambda raw: raw.replace(b"\0", b"x")), max_size=5))
-@settings(max_examples=20)
+#: What a file can be called: bytes of any kind, and often what shells care about.
+NAMES = st.one_of(
+    st.binary(min_size=1, max_size=20),
+    st.text("ab'\"\\$`!~#&*?[]{}()<>|;=-%^ \t\n\r\x1b\x7f1ä\u202e\U0001f600", min_size=1, max_size=12).map(str.encode),
+    st.sampled_from([b"$'x'", b"$'", b"=ls", b"~", b"-rf", b"{a,b}", b"a\\x1b", b"don't", b"don't!", b"\xff\\377"]),
+).map(lambda raw: raw.replace(b"\0", b"0"))
+
+
+def in_bash(command: str) -> list[bytes]:
+    """The words that bash makes of what follows a command."""
+    shell = f"printf '%s\\0' {command}"
+    done = subprocess.run(["bash", "-c", os.fsencode(shell)], capture_output=True, check=True, timeout=30)
+    return done.stdout.split(b"\0")[:-1]
+
+
+@given(st.lists(NAMES, min_size=1, max_size=20))
+@settings(max_examples=30, deadline=None)
 def test_bash_reads_back_what_is_written_for_it(words: list[bytes]) -> None:
     command = " ".join(shell_word(os.fsdecode(word)) for word in words)
     assert command.isprintable()
-    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True, timeout=30)
-    assert done.stdout.split(b"\0")[:-1] == (words or [b""])
+    assert in_bash(command) == words
+
+
+@given(st.lists(NAMES, min_size=1, max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_a_line_is_the_name_itself_or_a_word_for_a_shell(names: list[bytes]) -> None:
+    lines = list(map(name_line, names))
+    assert all(line.isprintable() for line in lines)
+    written = [line for line in lines if line.startswith("$'")]
+    read = iter(in_bash(" ".join(written)) if written else [])
+    assert [next(read) if line.startswith("$'") else os.fsencode(line) for line in lines] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("cat.jpg", "cat.jpg"),
+        ("photos/größe_1.png", "photos/größe_1.png"),
+        ("two words", "'two words'"),
+        ("don't", '"don\'t"'),
+        ("$don't", "'$don'\\''t'"),
+        ("=ls", "'=ls'"),
+        ("~", "'~'"),
+        ("", "''"),
+        ("a\\b", "'a\\b'"),
+        ("a\x1b1\n", r"$'a\0331\n'"),
+        ("a\udcff'!", r"$'a\377\047\041'"),
+    ],
+)
+def test_words_are_written_as_plainly_as_can_be(name: str, word: str) -> None:
+    assert shell_word(name) == word
 
 
 @given(st.text(), st.integers(0, 50))

@@ -1,0 +1,117 @@
+"""What a person or a program sees of a fetch: records, or lines, with bars on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from osp2p.cli.console import Console
+from osp2p.cli.exits import exit_code_of_files
+from osp2p.cli.lines import detail_lines, event_line
+from osp2p.cli.progress import Progress
+from osp2p.cli.records import Record, event_record
+from osp2p.cli.text import escape
+from osp2p.content.store import kept_partial
+from osp2p.errors import TargetLocked
+from osp2p.peer.events import Event, TransferDone, TransferFailed, TransferProgress
+
+if TYPE_CHECKING:
+    from osp2p.cli.bars import Bars
+
+#: Seconds between two lines about the whole, where there are no bars.
+LINE_INTERVAL = 5.0
+
+
+class Display:
+    """Shows what happens: records, or lines with bars on a terminal and a line now and then elsewhere.
+
+    Args:
+        files: how many are fetched.
+        targets: where each file goes to, for telling what is kept of one that did not arrive.
+        verbose: whether a file's beginning and its sources are shown, too.
+        data_is_files: whether standard output takes the files themselves, so that nothing else may go there.
+    """
+
+    def __init__(
+        self, console: Console, files: int, targets: Mapping[bytes, Path], *, verbose: bool, data_is_files: bool
+    ) -> None:
+        self._console = console
+        self._targets = targets
+        self._verbose = verbose
+        self._data_is_files = data_is_files
+        self._begun = self._last_line = trio.current_time()
+        self._bars: Bars | None = None
+        self.progress = Progress(files)
+        if console.shows_bars and files:
+            from osp2p.cli.bars import Bars  # tqdm costs 25 ms, which a pipe need not pay
+
+            self._bars = Bars(self.progress, console.err)
+            console.aside = self._bars.aside
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        self.progress.apply(event)
+        kept = self._kept(event)
+        if self._console.json:
+            self._console.records([event_record(event) | ({"kept": escape(str(kept))} if kept else {})])
+            return
+        if self._bars is not None:
+            self._bars.show(event)
+        if (line := event_line(event)) is not None:
+            self._show_line(
+                event, f"{line}; what has arrived is kept in {kept}: the same command goes on" if kept else line
+            )
+        elif isinstance(event, TransferProgress) and self._bars is None:
+            self._show_whole()
+        if self._verbose:
+            for detail in detail_lines(event):
+                self._console.note(detail)
+
+    def _show_line(self, event: Event, line: str) -> None:
+        if isinstance(event, TransferFailed):
+            self._console.fault(line)
+        elif isinstance(event, TransferDone) and not self._data_is_files and not self._console.quiet:
+            self._console.say(line)
+        else:
+            self._console.note(line)
+
+    def _kept(self, event: Event) -> Path | None:
+        """Where what has arrived of a file is kept that failed."""
+        if not isinstance(event, TransferFailed) or isinstance(event.error, TargetLocked) or self._data_is_files:
+            return None
+        target = self._targets.get(event.name)
+        return kept_partial(target) if target is not None else None
+
+    def _show_whole(self) -> None:
+        now = trio.current_time()
+        if now - self._last_line >= LINE_INTERVAL:
+            self._last_line = now
+            self._console.note(self.progress.describe(now - self._begun))
+
+    def close(self) -> None:
+        """Take the bars away."""
+        if self._bars is not None:
+            self._bars.close()
+            self._bars = None
+            self._console.aside = nullcontext
+
+    def summarise(self) -> int:
+        """Say how it went. Returns: the exit code."""
+        progress = self.progress
+        seconds = trio.current_time() - self._begun
+        code = exit_code_of_files(progress.arrived, progress.failures)
+        if self._console.json:
+            self._console.records([_end_record(progress, seconds, code)])
+        elif progress.files > 1:
+            self._console.note(progress.describe(seconds))
+        return code
+
+
+def _end_record(progress: Progress, seconds: float, code: int) -> Record:
+    """The last record of all."""
+    failed = len(progress.failures)
+    return {"event": "end", "arrived": progress.arrived, "failed": failed, "seconds": seconds, "exit": code}
