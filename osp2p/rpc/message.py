@@ -49,6 +49,15 @@ _METHOD = re.compile(r"[A-Za-z](?:[A-Za-z0-9_]{0,62}[A-Za-z0-9])?")
 _HEX = re.compile(rb"[0-9a-f]*")
 
 
+# The address of a node is 40 lower-case hex digits.
+_ADDRESS = re.compile(r"[0-9a-f]{40}")
+
+
+def is_address(text: str) -> bool:
+    """Whether a text has the form of a node's address."""
+    return _ADDRESS.fullmatch(text) is not None
+
+
 def is_service(name: str) -> bool:
     """Whether a service can have this name."""
     return _SERVICE.fullmatch(name) is not None
