@@ -1,0 +1,417 @@
+"""Tracker: the tracker itself is evil. Whoever asks it must not wait for ever, nor keep what is wrong."""
+
+from __future__ import annotations
+
+import trio
+
+from osp2p.evil.encounter import Caller, Fact
+from osp2p.evil.families.malformed import ESCAPES
+from osp2p.evil.lying import SoundTracker
+from osp2p.evil.registry import attack
+
+#: PEER lines that nobody can parse.
+_UNPARSABLE = b"\n".join(
+    (
+        *(b"PEER", b"PEER x", b"PEERx 1.2.3.4:9", b"PEER %s 1.2.3.4:9" % (b"a" * 4000), b"\0", b"\xff\xfe"),
+        *(b"PEER x " + end for end in b"1.2.3.4 1.2.3.4:0 1.2.3.4:99999 host:9 1.2.3:9 300.1.1.1:9 [::1:9".split()),
+        *(b"PEER x " + end for end in (b"y z 1.2.3.4:9", b"0.0.0.0:9", b"255.255.255.255:9")),
+        *(b"PEER x 1.2.3.4:9 " + end for end in (b"v=2 v=2", b"=", b"size=-1")),
+        b"",
+    )
+)
+
+
+@attack(
+    "tracker/endless-greeting",
+    against="downloader",
+    role="tracker",
+    breaks="greeting_timeout, max_reply_bytes",
+    expect="refused",
+    within=30,
+)
+async def greet_for_ever(caller: Caller) -> None:
+    """Greets with context lines without end."""
+    while True:
+        await caller.send(b"200-and another thing:\n" * 1000)
+        await trio.sleep(0.01)
+
+
+@attack(
+    "tracker/drip-greeting",
+    against="downloader",
+    role="tracker",
+    breaks="greeting_timeout, connect_timeout",
+    expect="refused",
+    within=30,
+)
+async def greet_slowly(caller: Caller) -> None:
+    """Greets a byte a second, as long as anybody listens."""
+    while True:
+        await caller.send(b"2")
+        await trio.sleep(1)
+
+
+@attack(
+    "tracker/silent",
+    against="downloader",
+    role="tracker",
+    breaks="greeting_timeout, connect_timeout",
+    expect="refused",
+    within=30,
+)
+async def say_nothing(caller: Caller) -> None:
+    """Accepts, and says nothing at all."""
+    await caller.hold()
+
+
+@attack(
+    "tracker/closes",
+    against="downloader",
+    role="tracker",
+    breaks="reconnect_first, reconnect_most",
+    expect="refused",
+    within=30,
+)
+async def hang_up(caller: Caller) -> None:
+    """Greets well and hangs up at the first command, whenever one comes back."""
+    await caller.send(b"200 welcome\n")
+    await caller.read_line()
+
+
+@attack(
+    "tracker/deaf-to-hello", against="downloader", role="tracker", breaks="hello_timeout", expect="survived", within=30
+)
+async def ignore_hello(caller: Caller) -> None:
+    """Never answers HELLO, on no connection, and everything else well, as in 2007."""
+
+    class Liar(SoundTracker):
+        async def answer(self, verb: bytes, words: list[bytes]) -> None:
+            if verb == b"HELLO":
+                await self.caller.hold()
+            await super().answer(verb, words)
+
+    await Liar(caller).run()
+
+
+@attack("tracker/deaf", against="downloader", role="tracker", breaks="reply_timeout", expect="refused", within=90)
+async def answer_nothing(caller: Caller) -> None:
+    """Answers HELLO, and no question after it."""
+
+    class Liar(SoundTracker):
+        async def answer(self, verb: bytes, words: list[bytes]) -> None:
+            if verb != b"HELLO":
+                await self.caller.hold()
+            await super().answer(verb, words)
+
+    await Liar(caller).run()
+
+
+@attack("tracker/drip", against="downloader", role="tracker", breaks="reply_timeout", expect="refused", within=120)
+async def answer_slowly(caller: Caller) -> None:
+    """Answers each question rightly, a byte a second."""
+
+    class Liar(SoundTracker):
+        async def answer(self, verb: bytes, words: list[bytes]) -> None:
+            if verb == b"HELLO":
+                await super().answer(verb, words)
+                return
+            for value in self.reply(verb, words):
+                await self.caller.send(bytes([value]))
+                await trio.sleep(1)
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/deaf-to-quit", against="downloader", role="tracker", breaks="quit_timeout", expect="survived", within=30
+)
+async def ignore_quit(caller: Caller) -> None:
+    """Answers everything well but QUIT, which it does not answer, nor does it close."""
+
+    class Liar(SoundTracker):
+        async def answer(self, verb: bytes, words: list[bytes]) -> None:
+            if verb in (b"Q", b"QUIT"):
+                await self.caller.hold()
+            await super().answer(verb, words)
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/endless-peers",
+    against="downloader",
+    role="tracker",
+    breaks="max_holders, max_reply_lines, max_reply_bytes",
+    expect="refused",
+    within=120,
+)
+async def name_peers_for_ever(caller: Caller) -> None:
+    """Answers WANT with PEER lines without end, each of them well-formed."""
+
+    class Liar(SoundTracker):
+        async def answer(self, verb: bytes, words: list[bytes]) -> None:
+            if verb not in (b"WANT", b"WHO"):
+                return await super().answer(verb, words)
+            number = 0
+            while True:
+                lines = [
+                    b"PEER p%d 127.9.%d.%d:9\n" % (number + more, more % 250, 1 + more // 250) for more in range(1000)
+                ]
+                await self.caller.send(b"".join(lines))
+                number += 1000
+                await trio.sleep(0.01)
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/many-peers",
+    against="downloader",
+    role="tracker",
+    breaks="max_holders, max_source_tries, retry_window",
+    expect="survived",
+    within=120,
+)
+async def name_many_peers(caller: Caller) -> None:
+    """Names two hundred holders that are not there before the honest ones."""
+
+    class Liar(SoundTracker):
+        def holders(self, name: bytes) -> list[bytes]:
+            honest = super().holders(name)
+            return [*(b"127.9.9.%d:%d" % (1 + number, 9 + number) for number in range(200)), *honest] if honest else []
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/itself",
+    against="downloader",
+    role="tracker",
+    breaks="who is asked for a file is a peer",
+    expect="survived",
+    within=60,
+)
+async def name_itself(caller: Caller) -> None:
+    """Names itself as every holder: who asks it for a file gets a greeting, which is a text, and no file."""
+
+    class Liar(SoundTracker):
+        def holders(self, name: bytes) -> list[bytes]:
+            truth = self.caller.truth
+            own = b"%s:%d" % (truth.host.encode(), truth.port)
+            return [own, *super().holders(name), own] if super().holders(name) else []
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/victim-itself",
+    against="downloader",
+    role="tracker",
+    breaks="who is asked for a file is somebody else",
+    expect="survived",
+    within=60,
+)
+async def name_the_asker(caller: Caller) -> None:
+    """Names the one who asks as the holder of what it asks for, at the ports where peers listen."""
+
+    class Liar(SoundTracker):
+        def holders(self, name: bytes) -> list[bytes]:
+            honest = super().holders(name)
+            own = [b"%s:%d" % (self.caller.host.encode(), port) for port in (11112, 11113, 11111)]
+            return [*own, *honest] if honest else []
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/unparsable",
+    against="downloader",
+    role="tracker",
+    breaks="PEER lines can be parsed",
+    expect="survived",
+    within=60,
+)
+async def name_the_unparsable(caller: Caller) -> None:
+    """Puts PEER lines between the right ones that nobody can parse: without address, with port 0 or 99999, with names
+    in place of addresses, with attributes that are none, of four thousand bytes."""
+
+    class Liar(SoundTracker):
+        def peers(self, name: bytes) -> bytes:
+            right = super().peers(name)
+            return _UNPARSABLE + right + _UNPARSABLE if right else b""
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/port-22",
+    against="downloader",
+    role="tracker",
+    breaks="a tracker cannot point its users at others",
+    expect="survived",
+    within=60,
+)
+async def point_at_others(caller: Caller) -> None:
+    """Names holders at port 22, 25 and 80 of loopback addresses, of broadcast and multicast ones, and of the asker:
+    its users would knock there in its stead."""
+
+    class Liar(SoundTracker):
+        def holders(self, name: bytes) -> list[bytes]:
+            honest = super().holders(name)
+            hosts = (b"127.0.0.1", b"127.255.255.254", b"224.0.0.1", b"255.255.255.255", self.caller.host.encode())
+            return [*(b"%s:%d" % (host, port) for host in hosts for port in (22, 25, 80)), *honest] if honest else []
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/escapes",
+    against="downloader",
+    role="tracker",
+    breaks="a name stays inside a directory",
+    expect="refused",
+    within=60,
+)
+async def list_escapes(caller: Caller) -> None:
+    """Lists names that lead out of a directory, absolute ones, dotfiles and names with NULs, all of them with
+    holders, for those who fetch everything there is."""
+
+    class Liar(SoundTracker):
+        def listing(self, words: list[bytes]) -> bytes:
+            if any(word.startswith(b"after=") for word in words):
+                return b""
+            fact = next((fact for fact in self.caller.truth.facts.values() if fact.b3), Fact())
+            facts = b" size=%d b3=%s" % (fact.size, fact.b3) if self.hello and fact.b3 else b""
+            names = (
+                *ESCAPES,
+                b"%2E%2E%2F%2E%2E%2Fescaped",
+                b".profile",
+                b".ssh%2Fauthorized_keys",
+                b"a%2F..%2F..%2Fescaped",
+            )
+            return b"".join(b"FILE %s%s\n" % (name, facts) for name in names if b"%00" not in name)
+
+        def fact(self, name: bytes) -> Fact:
+            return next((fact for fact in self.caller.truth.facts.values() if fact.b3), Fact())
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/many-names",
+    against="downloader",
+    role="tracker",
+    breaks="max_parallel_files",
+    expect="survived",
+    within=120,
+)
+async def list_many_names(caller: Caller) -> None:
+    """Lists three hundred names that nobody holds, and the right ones among them, for those who fetch everything."""
+
+    class Liar(SoundTracker):
+        def names(self) -> list[bytes]:
+            return sorted([*super().names(), *(b"nobody-%03d" % number for number in range(300))])
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/endless-list",
+    against="downloader",
+    role="tracker",
+    breaks="max_listed_files, max_listed_bytes, listing_timeout",
+    expect="refused",
+    within=400,
+)
+async def list_for_ever(caller: Caller) -> None:
+    """Lists new names on page after page, and there is always a next one."""
+
+    class Liar(SoundTracker):
+        page = 0
+
+        def listing(self, words: list[bytes]) -> bytes:
+            self.page += 1
+            start = self.page * 2000
+            return b"".join(b"FILE n%012d\n" % number for number in range(start, start + 2000))
+
+        async def answer(self, verb: bytes, words: list[bytes]) -> None:
+            if verb == b"LIST":
+                await trio.sleep(1)
+            await super().answer(verb, words)
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/same-page",
+    against="downloader",
+    role="tracker",
+    breaks="pages come to an end",
+    expect="survived",
+    within=60,
+)
+async def list_the_same_page(caller: Caller) -> None:
+    """Answers a request for any page with the first one."""
+
+    class Liar(SoundTracker):
+        def listing(self, words: list[bytes]) -> bytes:
+            return super().listing([])
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/injection",
+    against="downloader",
+    role="tracker",
+    breaks="what strangers send is not shown as it came",
+    expect="survived",
+    within=60,
+)
+async def send_control_bytes(caller: Caller) -> None:
+    """Puts bytes that clear a terminal into aliases, names, and the texts of its replies."""
+    evil = b"\x1bc\x1b[2J\x1b]0;owned\x07"
+
+    class Liar(SoundTracker):
+        def greeting(self) -> bytes:
+            return b"200-%s\n200 %s\n" % (evil, evil)
+
+        def peer(self, number: int, address: bytes, fact: Fact) -> bytes:
+            return super().peer(number, address, fact).replace(b"PEER peer", b"PEER %1B%5B2J" + evil)
+
+        def reply(self, verb: bytes, words: list[bytes]) -> bytes:
+            reply = super().reply(verb, words)
+            return reply[:-1] + evil + b"\n"
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/unasked", against="downloader", role="tracker", breaks="one answer a command", expect="refused", within=60
+)
+async def talk_without_being_asked(caller: Caller) -> None:
+    """Answers every command twice, the second time with nothing: answers belong to other questions from then on."""
+
+    class Liar(SoundTracker):
+        def reply(self, verb: bytes, words: list[bytes]) -> bytes:
+            return super().reply(verb, words) + b"300 and another answer\n"
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/forgetful",
+    against="downloader",
+    role="tracker",
+    breaks="register_patience, keepalive_interval",
+    expect="survived",
+    within=60,
+)
+async def register_nothing(caller: Caller) -> None:
+    """Says that everything is registered, and never lists any of it: who waits to be listed waits."""
+
+    class Liar(SoundTracker):
+        def reply(self, verb: bytes, words: list[bytes]) -> bytes:
+            return b"200 registered\n" if verb in (b"ADDR", b"HAVE") else super().reply(verb, words)
+
+    await Liar(caller).run()
