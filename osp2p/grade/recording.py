@@ -115,9 +115,9 @@ class RecordedConnection:
         self._came(data)
         return data
 
-    async def receive_into(self, buffer: memoryview) -> int:
+    async def receive_into(self, buffer: memoryview, *, gather: bool = False) -> int:
         with self._losing():
-            count = await self._connection.receive_into(buffer)
+            count = await self._connection.receive_into(buffer, gather=gather)
         self._came(bytes(buffer[:count]))
         return count
 

@@ -29,8 +29,14 @@ class Connection(Protocol):
     async def receive(self, max_bytes: int) -> bytes:
         """Wait for bytes. Returns: 1 to `max_bytes` bytes, or b"" when the other side has ended its direction."""
 
-    async def receive_into(self, buffer: memoryview) -> int:
-        """Wait for bytes and put them into `buffer`. Returns: how many; 0 when the other direction has ended."""
+    async def receive_into(self, buffer: memoryview, *, gather: bool = False) -> int:
+        """Wait for bytes and put them into `buffer`.
+
+        Args:
+            gather: whether all of `buffer` will come, so that it may pay to wait a moment until some of it is here.
+
+        Returns: how many; 0 when the other direction has ended.
+        """
 
     async def send(self, data: bytes | memoryview) -> None:
         """Send all of `data`: in one system call, where the kernel takes it."""

@@ -51,6 +51,10 @@ class LineConnection:
                 if not await self._receive():
                     raise ConnectionLost(f"{self.connection.remote}: closed before it answered")
 
+    def take_buffered(self, count: int) -> bytes | None:
+        """Take `count` raw bytes; None, and nothing is taken, unless all of them are here already."""
+        return self._buffer.take(count) if len(self._buffer) >= count else None
+
     def buffered_line(self) -> bytes | None:
         """Take a line that is here already, without its LF; None if there is no complete one.
 
@@ -113,8 +117,11 @@ class LineConnection:
                 return reply
         return None
 
-    async def receive_into(self, buffer: memoryview) -> int:
+    async def receive_into(self, buffer: memoryview, *, gather: bool = False) -> int:
         """Read raw bytes: first those that are buffered, then from the connection.
+
+        Args:
+            gather: as `Connection.receive_into` has it.
 
         Returns: how many bytes; 0 when the other side has ended its direction.
         """
@@ -123,7 +130,7 @@ class LineConnection:
             data = self._buffer.take(len(buffer))
             buffer[: len(data)] = data
             return len(data)
-        return await self.connection.receive_into(buffer)
+        return await self.connection.receive_into(buffer, gather=gather)
 
     async def send(self, data: bytes | memoryview, at: float) -> None:
         """Send all of `data` by the absolute time `at`.

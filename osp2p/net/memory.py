@@ -116,7 +116,7 @@ class MemoryConnection:
             raise ConnectionLost(f"{self.remote}: connection reset")
         return b"" if self._in.ended and not more else None
 
-    async def receive_into(self, buffer: memoryview) -> int:
+    async def receive_into(self, buffer: memoryview, *, gather: bool = False) -> int:
         data = await self.receive(len(buffer))
         buffer[: len(data)] = data
         return len(data)

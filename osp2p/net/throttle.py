@@ -74,9 +74,9 @@ class ThrottledConnection:
         self._down.moved(len(data), trio.current_time())
         return data
 
-    async def receive_into(self, buffer: memoryview) -> int:
+    async def receive_into(self, buffer: memoryview, *, gather: bool = False) -> int:
         await self._down.ready()
-        count = await self._connection.receive_into(buffer[: self._down.slice(len(buffer))])
+        count = await self._connection.receive_into(buffer[: self._down.slice(len(buffer))], gather=gather)
         self._down.moved(count, trio.current_time())
         return count
 

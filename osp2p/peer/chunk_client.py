@@ -285,7 +285,7 @@ class ChunkClient:
 
     async def _fill(self, data: memoryview, watch: _Watch) -> None:
         while data:
-            count = await self._lines.receive_into(data)
+            count = await self._lines.receive_into(data, gather=True)
             if count == 0:
                 raise ConnectionLost(f"{self.remote}: closed in the middle of a chunk")
             watch.moved(count, trio.current_time())

@@ -41,7 +41,7 @@ class Stream:
             self._packets.append(packet[max_bytes:])
         return packet[:max_bytes]
 
-    async def receive_into(self, buffer: memoryview) -> int:
+    async def receive_into(self, buffer: memoryview, *, gather: bool = False) -> int:
         data = await self.receive(len(buffer))
         buffer[: len(data)] = data
         return len(data)

@@ -375,3 +375,80 @@ async def test_much_at_a_time_counts_as_many_calls(call: str) -> None:
             blocks += 1
         assert turns >= blocks // 2
         nursery.cancel_scope.cancel()
+
+
+async def test_a_gathering_reader_is_woken_seldom_and_gets_everything() -> None:
+    sizes: list[int] = []
+    block = bytes(range(256)) * 8  # half a gathering is 16 of these
+    async with open_pair() as (here, there):
+        buffer = bytearray(64 * len(block))
+
+        async def read() -> None:
+            filled = 0
+            while filled < len(buffer):
+                count = await here.receive_into(memoryview(buffer)[filled:], gather=True)
+                assert count > 0
+                sizes.append(count)
+                filled += count
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            for _ in range(64):
+                await trio.testing.wait_all_tasks_blocked()
+                await there.send(block)
+    assert bytes(buffer) == 64 * block
+    assert len(sizes) < 32
+
+
+async def test_a_gathering_reader_does_not_wait_for_ever_for_much() -> None:
+    buffer = memoryview(bytearray(MIB))
+    async with open_pair() as (here, there):
+        await there.send(b"few")
+        assert await here.receive_into(buffer, gather=True) == 3
+        async with trio.open_nursery() as nursery:
+            got: list[int] = []
+
+            async def read() -> None:
+                got.append(await here.receive_into(buffer, gather=True))
+
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            await there.send(b"more")
+        assert got == [4]
+        await there.send(b"a line\n")
+        assert await here.receive(100) == b"a line\n"
+
+
+async def test_a_gathering_reader_sees_the_end_at_once() -> None:
+    async with open_pair() as (here, there):
+        buffer = memoryview(bytearray(MIB))
+        async with trio.open_nursery() as nursery:
+            got: list[int] = []
+
+            async def read() -> None:
+                got.extend([await here.receive_into(buffer, gather=True) for _ in range(2)])
+
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            await there.send(b"last")
+            await there.send_eof()
+        assert got == [4, 0]
+
+
+async def test_a_line_behind_what_was_gathered_wakes_a_reader_of_lines() -> None:
+    async with open_pair() as (here, there):
+        buffer = memoryview(bytearray(100_000))
+        async with trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                filled = 0
+                while filled < len(buffer):
+                    filled += await here.receive_into(buffer[filled:], gather=True)
+                assert await here.receive(100) == b"200 ok\n"
+
+            nursery.start_soon(read)
+            for _ in range(10):
+                await trio.testing.wait_all_tasks_blocked()
+                await there.send(bytes(10_000))
+            await trio.testing.wait_all_tasks_blocked()
+            await there.send(b"200 ok\n")
