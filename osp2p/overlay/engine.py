@@ -126,7 +126,8 @@ class Engine:
         if query.network != self.network:
             self.counts["other networks"] += 1
             if query.network:  # to others it is better not to show that there is anybody
-                self._reply(Failure(query.transaction, PROTOCOL_ERROR, b"another network"), source, size, now)
+                refusal = Failure(query.transaction, PROTOCOL_ERROR, b"another network", network=self.network)
+                self._reply(refusal, source, size, now)
             return
         if self.read_only:
             return

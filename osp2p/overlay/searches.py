@@ -183,11 +183,17 @@ class Searches:
         *,
         swap: int | None = None,
     ) -> None:
-        """Have an item kept by the nodes that are nearest to its target.
+        """Have an item kept by the nodes that are nearest to its target, and by this one.
 
         Args:
             swap: the sequence number that the signed item must have there now.
         """
+        try:
+            self._engine.answers.items.put(item, _HERE, now, swap)
+        except MalformedDatagram as error:
+            stored = Stored(refused=[Failure(b"", error.code, str(error).encode())])
+            self._engine.timers.at(now, lambda then: done(stored, then))
+            return
         arguments: Arguments = {b"v": item.value}
         if isinstance(item, MutableItem):
             arguments |= {b"k": item.key, b"seq": item.sequence, b"sig": item.signature}
@@ -237,6 +243,9 @@ class Searches:
                 expected=candidate.contact.id,
             )
 
+
+#: Who puts here what this node keeps known itself.
+_HERE = Address("127.0.0.1", 1)
 
 #: A sequence number that no item is beyond: the answer leaves the value out.
 _NO_VALUES = (1 << 63) - 1
