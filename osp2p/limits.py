@@ -205,6 +205,9 @@ class Limits:
     max_call_time: float = 300 * SECONDS
     """Longest time that a call is worked at, however long its caller would wait."""
 
+    call_attention: float = 0.02 * SECONDS
+    """How long a call runs before it is watched whether its caller is still there."""
+
     call_window: float = 30 * SECONDS
     """How far the clocks of a caller and of the node that it calls may be apart."""
 
@@ -413,6 +416,10 @@ class Limits:
 
     max_busy_retry: float = 5 * SECONDS
     """Longest time that a busy holder can make us wait before it is asked again."""
+
+    least_busy_retry: float = 0.1 * SECONDS
+    """Shortest pause before a busy holder is asked again, whatever it says: meanwhile others are asked for what it was
+    asked for."""
 
     first_refresh: float = 0.25 * SECONDS
     """First pause before the trackers are asked for further holders of a file that is being fetched; it doubles."""

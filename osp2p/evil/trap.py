@@ -12,7 +12,7 @@ from osp2p.evil.bounds import Bounds, Budget, Subnet, is_allowed
 from osp2p.evil.encounter import Caller, Victim
 from osp2p.evil.network import Listener, Network, Stream
 from osp2p.evil.registry import Attack
-from osp2p.evil.run import Attacked, Report, run_bounded
+from osp2p.evil.run import Attacked, Ended, Report, run_bounded
 
 Meet = Callable[[Stream], Awaitable[None]]
 
@@ -69,10 +69,14 @@ class Trap:
     async def attack(self, attack: Attack, met: Victim | Caller) -> None:
         """Run one attack against somebody who came, and report it."""
         began = trio.current_time()
-        ended, why = await run_bounded(attack, met, self.budget.bounds.connection_seconds)
-        seconds = trio.current_time() - began
-        name = met.name if isinstance(met, Victim) else b""
-        self._report(Attacked(attack.id, met.host, name, met.sent, seconds, ended, why, met.exchange))
+        ended: Ended = "time spent"
+        why = ""
+        try:
+            ended, why = await run_bounded(attack, met, self.budget.bounds.connection_seconds)
+        finally:  # who is let go in the middle has been attacked, too
+            seconds = trio.current_time() - began
+            name = met.name if isinstance(met, Victim) else b""
+            self._report(Attacked(attack.id, met.host, name, met.sent, seconds, ended, why, met.exchange))
 
 
 async def listen(network: Network, port: int, allowed: Sequence[Subnet]) -> Listener:

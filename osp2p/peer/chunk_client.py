@@ -159,7 +159,8 @@ class ChunkClient:
         for line in reply.data:
             words = line.split()
             if len(words) == 2 and words[0] == b"RETRY":
-                return min(parse_number(words[1], 2**31, "RETRY") / 1000, self._limits.max_busy_retry)
+                wanted = parse_number(words[1], 2**31, "RETRY") / 1000
+                return max(self._limits.least_busy_retry, min(wanted, self._limits.max_busy_retry))
         return self._limits.busy_retry
 
     async def read_stat(self, patience: float | None = None) -> HolderState:

@@ -126,7 +126,10 @@ async def know_nothing_that_proves(caller: Caller) -> None:
 
     class Liar(_Misinformed):
         def lie(self, fact: Fact) -> Fact:
-            return replace(fact, b3=b"", md5=b"", size=0)
+            return replace(fact, b3=b"", md5=b"")
+
+        def stat(self, fact: Fact) -> bytes:
+            return b"PEERS 1\nPARTIAL 0\n200 more is not known\n" if fact.holders else super().stat(fact)
 
         def peer(self, number: int, address: bytes, fact: Fact) -> bytes:
             return b"PEER peer%d %s%s\n" % (number, address, b" v=2" if self.hello else b"")

@@ -10,7 +10,12 @@ from osp2p.evil.serving import SoundHolder
 
 
 @attack(
-    "pace/busy", against="downloader", role="holder", breaks="busy_retry, max_busy_retry", expect="survived", within=60
+    "pace/busy",
+    against="downloader",
+    role="holder",
+    breaks="least_busy_retry, busy_retry",
+    expect="survived",
+    within=60,
 )
 async def be_busy_for_ever(victim: Victim) -> None:
     """Answers every request for bytes with 303: busy, ask again at once."""
@@ -19,6 +24,49 @@ async def be_busy_for_ever(victim: Victim) -> None:
         async def get(self) -> None:
             await self.victim.send(b"RETRY 0\n303 too many uploads\n")
             await trio.sleep(0.05)
+
+    await Liar(victim).run()
+
+
+@attack(
+    "pace/busy-throughout",
+    against="downloader",
+    role="holder",
+    breaks="least_busy_retry",
+    expect="survived",
+    within=60,
+    sybils=40,
+)
+async def be_busy_in_everything(victim: Victim) -> None:
+    """Registers as forty holders that answer every question, STAT and CHUNKS too, with 303: busy, ask again at
+    once."""
+
+    class Liar(SoundHolder):
+        async def refuse(self) -> None:
+            await self.victim.send(b"RETRY 0\n303 busy\n")
+
+        stat = chunks = get = refuse
+
+    await Liar(victim).run()
+
+
+@attack(
+    "pace/busy-sybils",
+    against="downloader",
+    role="holder",
+    breaks="least_busy_retry, max_chunk_sources",
+    expect="survived",
+    within=60,
+    sybils=40,
+)
+async def be_busy_under_many_names(victim: Victim) -> None:
+    """Registers as forty holders that have everything and answer every request for it, after a moment, with 303: busy,
+    ask again at once: between them, every chunk has always been asked for."""
+
+    class Liar(SoundHolder):
+        async def get(self) -> None:
+            await trio.sleep(0.1)
+            await self.victim.send(b"RETRY 0\n303 too many uploads\n")
 
     await Liar(victim).run()
 

@@ -324,7 +324,7 @@ async def list_many_names(caller: Caller) -> None:
     within=400,
 )
 async def list_for_ever(caller: Caller) -> None:
-    """Lists new names on page after page, and there is always a next one."""
+    """Lists new names on page after page, five seconds each, and there is always a next one."""
 
     class Liar(SoundTracker):
         page = 0
@@ -336,7 +336,7 @@ async def list_for_ever(caller: Caller) -> None:
 
         async def answer(self, verb: bytes, words: list[bytes]) -> None:
             if verb == b"LIST":
-                await trio.sleep(1)
+                await trio.sleep(5)
             await super().answer(verb, words)
 
     await Liar(caller).run()
