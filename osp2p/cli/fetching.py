@@ -20,7 +20,7 @@ from osp2p.cli.lines import event_line
 from osp2p.cli.linking import is_link, read_link
 from osp2p.cli.patterns import Matched, directory_prefix, match_directories, match_words
 from osp2p.cli.records import event_record
-from osp2p.cli.reporting import open_shown_node
+from osp2p.cli.reporting import TrackerNews, open_shown_node
 from osp2p.cli.signals import Ending
 from osp2p.cli.targets import STDOUT, Plan, check_single, is_directory, plan_targets
 from osp2p.cli.text import escape, shell_word
@@ -52,13 +52,13 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
     if arguments.json and arguments.output == STDOUT:
         raise UsageError("--json and -o - both write to standard output: leave one out")
     trackers = _trackers(arguments)
+    news = TrackerNews()
 
     def show(event: Event) -> None:
+        wanted = arguments.seed is not None or arguments.verbose or isinstance(event, Remark)
         if console.json:
             console.records([event_record(event)])
-        elif (line := event_line(event)) and (
-            arguments.seed is not None or arguments.verbose or isinstance(event, Remark)
-        ):
+        elif wanted and news.is_news(event) and (line := event_line(event)):
             console.note(line)
 
     async with open_shown_node(arguments, trackers, show) as shown:

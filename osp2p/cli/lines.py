@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from osp2p.cli.text import count_of, escape, format_rate, format_seconds, format_size
+from osp2p.cli.text import count_of, escape, format_rate, format_size
 from osp2p.peer.events import (
     Event,
     FileAdded,
@@ -70,7 +70,7 @@ def _tracker_connected(event: TrackerConnected) -> str:
 
 @_writes(TrackerLost)
 def _tracker_lost(event: TrackerLost) -> str:
-    return f"tracker {event.tracker} is lost: {event.reason}; next try in {format_seconds(event.retry_in)}"
+    return f"tracker {event.tracker} is out of reach: {event.reason}; trying again"
 
 
 @_writes(TrackerSaid)

@@ -10,8 +10,29 @@ import trio
 
 from osp2p.net import Admission
 from osp2p.net.groups import one_error
-from osp2p.peer.events import Event, Report
+from osp2p.peer.events import Event, Registered, Report, TrackerConnected, TrackerLost
 from osp2p.peer.node import Node, open_node
+
+
+class TrackerNews:
+    """Tells which events about trackers say something that was not said before: a tracker may be away for hours."""
+
+    def __init__(self) -> None:
+        self._away: set[str] = set()
+        self._registered: dict[str, Registered] = {}
+
+    def is_news(self, event: Event) -> bool:
+        """Take note of an event. Returns: whether to show it; what is not about trackers is always news."""
+        if isinstance(event, TrackerLost):
+            known = event.tracker in self._away
+            self._away.add(event.tracker)
+            return not known
+        if isinstance(event, TrackerConnected):
+            self._away.discard(event.tracker)
+        elif isinstance(event, Registered):  # checksums are registered, too, and change no number
+            before, self._registered[event.tracker] = self._registered.get(event.tracker), event
+            return event != before
+        return True
 
 
 class ShownNode:

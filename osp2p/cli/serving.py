@@ -13,18 +13,31 @@ from osp2p.cli.arguments import UsageError, chosen_trackers
 from osp2p.cli.console import Console
 from osp2p.cli.exits import DONE
 from osp2p.cli.lines import event_line
+from osp2p.cli.parsers import TRACKER_PORT
 from osp2p.cli.records import event_record
-from osp2p.cli.reporting import ShownNode, open_shown_node
+from osp2p.cli.reporting import ShownNode, TrackerNews, open_shown_node
 from osp2p.cli.text import count_of, escape, shell_word
 from osp2p.content.name import local_path
 from osp2p.errors import Osp2pError
 from osp2p.limits import Limits
 from osp2p.net import Admission, TcpNetwork
 from osp2p.net.groups import one_error
-from osp2p.peer.events import Event, FileAdded, FileRemoved, NotShared, Registered, TransferFailed
+from osp2p.peer.events import (
+    Event,
+    FileAdded,
+    FileRemoved,
+    NotShared,
+    TrackerConnected,
+    TrackerLost,
+    TransferFailed,
+    Withdrawn,
+)
 from osp2p.peer.transfer import GetOptions
 from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.address import Address
+
+#: Events that say that something went wrong.
+_FAULTS = (TrackerLost, Withdrawn, TransferFailed)
 
 #: Most lines about files that are left out of a directory at first; -v shows all.
 MOST_LEFT_OUT = 10
@@ -77,7 +90,7 @@ class SharingDisplay:
     """Shows what happens to what is shared: at first how many files there are, then every change.
 
     Args:
-        verbose: whether each file is shown at first, too.
+        verbose: whether each file is shown at first, too, and each try to reach a tracker.
     """
 
     def __init__(self, console: Console, *, verbose: bool) -> None:
@@ -85,19 +98,28 @@ class SharingDisplay:
         self._verbose = verbose
         self._ready = False
         self._left_out = 0
-        self._registered: dict[str, Registered] = {}
+        self._news = TrackerNews()
+        #: Trackers that did not answer at first. If none does, that is the command's end, and said there.
+        self._away: dict[str, TrackerLost] = {}
 
     def show(self, event: Event) -> None:
         """Show one event."""
+        if not self._ready and isinstance(event, TrackerLost):
+            self._away[event.tracker] = event
+        else:
+            if isinstance(event, TrackerConnected):
+                self._away.pop(event.tracker, None)
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         if self._console.json:
             self._console.records([event_record(event)])
         elif (line := event_line(event)) is not None and self._is_news(event):
-            self._console.note(line)
+            (self._console.fault if isinstance(event, _FAULTS) else self._console.note)(line)
 
     def _is_news(self, event: Event) -> bool:
-        if isinstance(event, Registered):  # checksums are registered, too, and change no number
-            before, self._registered[event.tracker] = self._registered.get(event.tracker), event
-            return event != before
+        if not self._news.is_news(event):
+            return self._verbose and isinstance(event, TrackerLost)
         if self._ready or self._verbose:
             return True
         if isinstance(event, NotShared):
@@ -107,6 +129,8 @@ class SharingDisplay:
 
     def become_ready(self, directory: str, files: int) -> None:
         """Say that the directory is shared; from now on every change is news."""
+        for event in self._away.values():
+            self._show(event)
         self._ready = True
         if self._console.json:
             self._console.records([{"event": "sharing", "directory": escape(directory), "files": files}])
@@ -126,13 +150,16 @@ async def share(arguments: Namespace, console: Console) -> int:
     directory = arguments.directory[0]
     check_directory(directory)
     if not arguments.host:
+        if arguments.tracker_port is not None:
+            raise UsageError("--tracker-port belongs to --host, which runs a tracker: add --host, or name one with -t")
         return await _share(arguments, console, chosen_trackers(arguments))
     if arguments.tracker:
         raise UsageError("--host runs a tracker of its own: leave out -t")
     admission = Admission(Limits())  # one for both servers, because they share this process's file descriptors
     with one_error():
         async with trio.open_nursery() as nursery:
-            address = await _start_tracker(nursery, arguments.tracker_port, TrackerOptions(), admission)
+            port = TRACKER_PORT if arguments.tracker_port is None else arguments.tracker_port
+            address = await _start_tracker(nursery, port, TrackerOptions(), admission)
             await _share(arguments, console, [f"127.0.0.1:{address.port}"], address.port, admission)
     return DONE
 

@@ -91,18 +91,20 @@ class LineConnection:
         self._buffer.feed(data)
         return bool(data)
 
-    async def read_reply(self, at: float) -> Reply:
+    async def read_reply(self, at: float, begun: bytes | None = None) -> Reply:
         """Read one whole reply.
 
         Args:
             at: the absolute time by which all of it must be here.
+            begun: its first line, if that was read already.
 
         Raises:
             LineTooLong, TimedOut, ConnectionLost.
 
         Cancellation: the lines that have arrived are kept; the next call goes on.
         """
-        if (reply := self._buffered_reply()) is None:
+        reply = self._replies.feed_line(begun) if begun is not None else None
+        if reply is None and (reply := self._buffered_reply()) is None:
             with deadline(at, str(self.connection.remote)):
                 while reply is None:
                     if not await self._receive():

@@ -14,7 +14,7 @@ from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.net.groups import one_error
 from osp2p.peer.events import Registered, Report, TrackerConnected, TrackerLost, TrackerSaid, Withdrawn
-from osp2p.peer.tracker_client import TrackerClient, open_tracker
+from osp2p.peer.tracker_client import TrackerClient, open_tracker, reason_of
 from osp2p.wire.address import Address
 from osp2p.wire.checksum import write_md5
 from osp2p.wire.reply import Reply
@@ -141,9 +141,9 @@ class Announcer:
                     self._first_round.set()
                     reason = await self._keep_up(client)
             except (TrackerError, NetworkError, LineTooLong) as error:
-                reason = str(error)
+                reason = reason_of(error, self.label)
                 if not taken:
-                    lost = TrackerUnreachable(f"tracker {self.label}: {error}")
+                    lost = TrackerUnreachable(f"tracker {self.label}: {reason}")
                     self._failure = error if isinstance(error, TrackerError) else lost
                     self._first_round.set()
             # A tracker that takes us and hangs up at once is not to be told everything four times a second.

@@ -22,6 +22,7 @@ from osp2p.peer.announce import Announcement, Announcer
 from osp2p.peer.events import FileAdded, FileRemoved, Report
 from osp2p.peer.library import Library, LibraryChange, Offered, Removed, SharedFile, open_library
 from osp2p.peer.offer import Offer
+from osp2p.peer.trackers import none_of
 from osp2p.wire.address import Address
 
 
@@ -219,7 +220,7 @@ class Sharing:
             for announcer in self._essential:
                 nursery.start_soon(wait, announcer)
         if failures and len(failures) == len(self._essential):
-            raise failures[0]
+            raise none_of(failures)
 
     async def wait_settled(self) -> None:
         """Wait until a tracker has answered for everything that is shared now."""

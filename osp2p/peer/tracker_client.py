@@ -28,7 +28,7 @@ from osp2p.net.groups import one_error
 from osp2p.wire.address import Address
 from osp2p.wire.checksum import parse_md5
 from osp2p.wire.entry import FileEntry, PeerEntry, parse_b3, parse_file_line, parse_number, parse_peer_line
-from osp2p.wire.reply import Reply
+from osp2p.wire.reply import Reply, is_reply_line
 from osp2p.wire.request import write_request
 
 Value = TypeVar("Value")
@@ -40,6 +40,12 @@ _WINDOW = 500
 
 #: The attributes that mean something. A line has room for a thousand others, which take thirty times its bytes.
 _KEPT_ATTRIBUTES = frozenset([b"v", b"size", b"b3", b"part", b"name"])
+
+#: The code of what a tracker cannot make sense of; servers of other kinds use those from there on.
+_UNKNOWN = 500
+
+#: How much is shown of what a server says that is no tracker, in bytes.
+_SHOWN_GREETING = 60
 
 #: What a line of a kept reply takes beside its bytes.
 _LINE_WEIGHT = 64
@@ -114,9 +120,18 @@ class TrackerClient:
 
         Raises:
             NetworkError, LineTooLong, TrackerRefused.
+            TrackerUnreachable: it begins as no reply does: a server of another kind, such as SSH.
         """
-        greeting = await self._lines.read_reply(min(at, trio.current_time() + self._limits.greeting_timeout))
-        self._expect(greeting, "the connection")
+        at = min(at, trio.current_time() + self._limits.greeting_timeout)
+        first: bytes | None = b""
+        while first is not None and not first.strip():
+            first = await self._lines.read_line(at)
+        if first is None:
+            raise ConnectionLost(f"{self.label}: closed without a greeting")
+        if not is_reply_line(first):
+            said = first[:_SHOWN_GREETING].decode("utf-8", "backslashreplace").strip()
+            raise TrackerUnreachable(f"{_no_tracker(self.label)}: it greets with {said!r}")
+        self._expect(await self._lines.read_reply(at, first), "the connection")
 
     async def say_hello(self) -> None:
         """Say HELLO, and remember the features of a tracker that knows it.
@@ -298,11 +313,15 @@ class TrackerClient:
 
         Raises:
             NetworkError, LineTooLong.
+            TrackerRefused: it does not know WANT: a mail server, for one, which greets as a tracker does.
         """
         about = b"STAT" if self.hello else b"MD5SUM"
         askable = [name for name in dict.fromkeys(names) if self._can_ask(name)]
         lines = [write_request(verb, name) for name in askable for verb in (b"WANT", about)]
-        replies = iter(await self.requests(lines))
+        answers = await self.requests(lines)
+        if not self.hello and answers and all(want.code >= _UNKNOWN for want in answers[::2]):
+            self._expect(answers[0], "WANT")
+        replies = iter(answers)
         known = {name: self._facts(next(replies), next(replies)) for name in askable}
         return [known.get(name, TrackerFacts(())) for name in names]
 
@@ -418,26 +437,62 @@ async def connect_tracker(network: Network, host: str, port: int, limits: Limits
     """As `open_tracker`, but the caller closes the client."""
     label = str(Address(host, port))
     at = trio.current_time() + limits.connect_timeout
-    for say_hello in (True, False):
-        client = None
+    client = await _connect(network, host, port, limits, at)
+    try:
         try:
-            with deadline(at, f"tracker {label}"):
-                client = TrackerClient(LineConnection(await network.connect(host, port), limits), limits, label)
-            await client.read_greeting(at)
-            if say_hello:
-                try:
-                    with deadline(min(at, trio.current_time() + limits.hello_timeout), f"tracker {label}"):
-                        await client.say_hello()
-                except (ConnectionLost, TimedOut):
-                    client.close()
-                    continue
-        except (NetworkError, LineTooLong) as error:
-            if client is not None:
-                client.close()
-            raise TrackerUnreachable(f"no tracker answers at {label}: {error}") from error
-        except BaseException:
-            if client is not None:
-                client.close()
-            raise
-        return client
-    raise AssertionError("the second round neither says HELLO nor continues")
+            with deadline(min(at, trio.current_time() + limits.hello_timeout), label):
+                await client.say_hello()
+        except (ConnectionLost, TimedOut):
+            client.close()
+            client = await _connect(network, host, port, limits, at)
+    except LineTooLong as error:
+        client.close()
+        raise TrackerUnreachable(f"{_no_tracker(label)}: its answer to HELLO has no end") from error
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+async def _connect(network: Network, host: str, port: int, limits: Limits, at: float) -> TrackerClient:
+    """Connect to a tracker and read its greeting, by an absolute time.
+
+    Raises:
+        TrackerUnreachable, TrackerRefused: as `open_tracker`.
+    """
+    label = str(Address(host, port))
+    try:
+        with deadline(at, label):
+            connection = await network.connect(host, port)
+    except NetworkError as error:
+        raise TrackerUnreachable(f"no tracker answers at {label}: {reason_of(error, label)}") from error
+    client = TrackerClient(LineConnection(connection, limits), limits, label)
+    try:
+        await client.read_greeting(at)
+    except BaseException as error:
+        client.close()
+        if isinstance(error, NetworkError | LineTooLong):
+            raise TrackerUnreachable(f"{_no_tracker(label)}, or a busy one: it {_GREETINGS[type(error)]}") from error
+        raise
+    return client
+
+
+#: What a server does that does not greet as a tracker.
+_GREETINGS: dict[type[BaseException], str] = {
+    TimedOut: "does not greet in time",
+    ConnectionLost: "closes the connection without a greeting",
+    LineTooLong: "has a greeting without end",
+}
+
+
+def _no_tracker(label: str) -> str:
+    """Begins the sentence about a program that is not what a tracker is."""
+    return f"what listens at {label} is no tracker"
+
+
+def reason_of(error: Exception, label: str) -> str:
+    """An error's sentence without the name of the tracker, which the reader knows already."""
+    text = str(error)
+    for prefix in (f"no tracker answers at {label}: ", f"tracker {label}: ", f"{label}: "):
+        text = text.removeprefix(prefix)
+    return text

@@ -21,7 +21,7 @@ from osp2p.errors import (
 from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.net.groups import one_error
-from osp2p.peer.tracker_client import TrackerClient, TrackerFacts, connect_tracker
+from osp2p.peer.tracker_client import TrackerClient, TrackerFacts, connect_tracker, reason_of
 from osp2p.wire.address import Address
 from osp2p.wire.entry import FileEntry, PeerEntry
 
@@ -74,7 +74,7 @@ class _Contact:
         self._drop(client)
         if isinstance(error, TimedOut):
             self.rest()
-        return TrackerUnreachable(f"tracker {client.label} gives no answer: {error}")
+        return TrackerUnreachable(f"tracker {client.label} gives no answer: {reason_of(error, client.label)}")
 
     async def _open(self) -> TrackerClient:
         async with self._opening:
@@ -133,7 +133,7 @@ class Trackers:
         if not answers:
             if not failures:
                 raise TrackerUnreachable("no tracker is known: name one with -t HOST:PORT")
-            raise min(failures, key=lambda failure: isinstance(failure, TrackerUnreachable))
+            raise none_of(failures)
         return [answers[index] for index in sorted(answers)]
 
     async def _ask_some(
@@ -213,6 +213,15 @@ class Trackers:
             return _reachable(client, await client.holders(name, b3))
 
         return merge_holders(await self._ask_all(ask))
+
+
+def none_of(failures: Sequence[TrackerError | NobodyHasIt]) -> TrackerError | NobodyHasIt:
+    """What to raise where all trackers failed: what one of them said, else why none of them can be reached."""
+    unreachable = [failure for failure in failures if isinstance(failure, TrackerUnreachable)]
+    if len(unreachable) < len(failures):
+        return next(failure for failure in failures if not isinstance(failure, TrackerUnreachable))
+    texts = sorted(set(map(str, unreachable)))
+    return unreachable[0] if len(texts) == 1 else TrackerUnreachable("; ".join(texts))
 
 
 def _reachable(client: TrackerClient, holders: Iterable[PeerEntry]) -> list[PeerEntry]:

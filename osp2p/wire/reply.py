@@ -21,6 +21,11 @@ _TERMINATOR = re.compile(rb"(\d\d\d)(?: |\r*\Z)")
 _CONTEXT = re.compile(rb"(\d\d\d)-")
 
 
+def is_reply_line(line: bytes) -> bool:
+    """Whether a line begins with three digits, as a context line and a terminator do; a data line never does."""
+    return _TERMINATOR.match(line) is not None or _CONTEXT.match(line) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One parsed reply.

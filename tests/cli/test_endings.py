@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,10 @@ async def test_no_tracker_is_said_at_once(world: World, words: list[str]) -> Non
         taken.bind(("127.0.0.1", 0))
         begun = time.monotonic()
         result = await world.run(*words, "-t", f"127.0.0.1:{taken.getsockname()[1]}")
+        address = f"127.0.0.1:{taken.getsockname()[1]}".encode()
     assert (result.code, result.out) == (4, b"")
-    assert b"no tracker answers at 127.0.0.1:" in result.err
+    assert f"no tracker answers at {address.decode()}: connection refused; start one" in result.err.decode()
+    assert result.err.count(address) == 1
     assert b"Traceback" not in result.err
     assert time.monotonic() - begun < 5
 
@@ -63,6 +66,44 @@ async def test_a_tracker_that_says_nothing_is_given_up_in_time(world: World) -> 
         result = await world.run("ls", OSP2P_TRACKER=f"127.0.0.1:{silent.getsockname()[1]}")
     assert result.code == 4, result.err
     assert time.monotonic() - begun < 7
+
+
+@pytest.mark.parametrize("words", [["ls"], ["share", "."]], ids=" ".join)
+async def test_every_tracker_that_was_named_is_named_in_the_error(world: World, words: list[str]) -> None:
+    with socket.socket() as first, socket.socket() as second:
+        trackers = []
+        for taken in (first, second):
+            taken.bind(("127.0.0.1", 0))
+            trackers += ["-t", f"127.0.0.1:{taken.getsockname()[1]}"]
+        result = await world.run(*words, *trackers)
+    assert result.code == 4
+    last = result.err.decode().splitlines()[-1]
+    for address in (trackers[1], trackers[3]):
+        assert f"no tracker answers at {address}: connection refused" in last
+
+
+async def test_a_server_that_is_no_tracker(world: World) -> None:
+    async def greet(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"SSH-2.0-x\r\n")
+        await stream.receive_some()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, greet, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        result = await world.run("ls", "-t", str(port))
+        nursery.cancel_scope.cancel()
+    assert result.code == 4
+    assert f"what listens at 127.0.0.1:{port} is no tracker: it greets with 'SSH-2.0-x'" in result.err.decode()
+
+
+async def test_sharing_that_never_begins_promises_no_next_try(world: World) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        for more in ([], ["--json"]):
+            result = await world.run("share", ".", "-t", str(taken.getsockname()[1]), *more)
+            assert result.code == 4
+            assert b"next try" not in result.err
+            assert b"tracker-lost" not in result.out
 
 
 async def test_a_port_that_is_taken(world: World, port: int) -> None:
@@ -114,6 +155,13 @@ async def test_without_a_checksum(world: World) -> None:
     [
         (["share", "nowhere"], None),
         (["share", ".", "--host", "-t", "x"], None),
+        (["share", ".", "--tracker-port", "5000"], None),
+        (["get", "x", "-o", ""], None),
+        (["get", "x", "-q", "-v"], None),
+        (["ls", "-t", ":::"], None),
+        (["md5", "."], None),
+        (["verify", ".", "osp2p://h/n#b3=" + "0" * 64], None),
+        (["link", "./nowhere"], None),
         (["share"], None),
         (["get", ""], None),
         (["get", "x", "-t", "host:99999"], None),

@@ -207,7 +207,8 @@ async def new_tracker(
 
 def old(line: bytes) -> bytes | None:
     """An old tracker without peers."""
-    return {b"LIST": b"200 0\n", b"WHO": b"200 0\n"}.get(line.split()[0], b"500 Syntax error\n")
+    answers = {b"LIST": b"200 0\n", b"WHO": b"200 0\n", b"WANT": b"300 nobody\n", b"MD5SUM": b"300 unknown\n"}
+    return answers.get(line.split()[0], b"500 Syntax error\n")
 
 
 def new(answer: Callable[[bytes], bytes | None] = lambda line: b"300 no\n") -> Answer:

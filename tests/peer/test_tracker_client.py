@@ -18,7 +18,7 @@ from osp2p.errors import (
     TrackerUnreachable,
 )
 from osp2p.limits import Limits
-from osp2p.net import MemoryNetwork
+from osp2p.net import Connection, MemoryNetwork
 from osp2p.peer.tracker_client import TrackerFacts, open_tracker
 from osp2p.wire.address import Address
 from osp2p.wire.checksum import write_md5
@@ -109,7 +109,53 @@ async def cannot_open(network: MemoryNetwork, expected: type[TrackerError] = Tra
 
 
 async def test_nobody_there(autojump_clock: MockClock) -> None:
-    assert "no tracker answers at 10.0.0.1:11111" in await cannot_open(here())
+    assert await cannot_open(here()) == "no tracker answers at 10.0.0.1:11111: connection refused"
+
+
+@pytest.mark.parametrize(
+    ("greeting", "said"),
+    [
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            "what listens at 10.0.0.1:11111 is no tracker: it greets with 'SSH-2.0-OpenSSH_9.2'",
+        ),
+        (b"\n\r\n\x1b[2J\xff\n", r"what listens at 10.0.0.1:11111 is no tracker: it greets with '\x1b[2J\\xff'"),
+        (b"", "what listens at 10.0.0.1:11111 is no tracker, or a busy one: it does not greet in time"),
+        (b"200-x", "what listens at 10.0.0.1:11111 is no tracker, or a busy one: it does not greet in time"),
+        (b"2" * 5000, "what listens at 10.0.0.1:11111 is no tracker, or a busy one: it has a greeting without end"),
+    ],
+)
+async def test_a_server_of_another_kind_is_told_from_a_tracker(
+    autojump_clock: MockClock, greeting: bytes, said: str
+) -> None:
+    network = here()
+    async with open_scripted(network, ScriptedTracker(old, greeting)):
+        assert await cannot_open(network) == said
+        assert trio.current_time() == (LIMITS.connect_timeout if "in time" in said else 0)
+
+
+async def test_a_server_that_closes_without_a_word(autojump_clock: MockClock) -> None:
+    network = here()
+    tracker = ScriptedTracker(old, b"")
+    tracker.serve = lambda connection: _close(connection)  # type: ignore[method-assign]
+    async with open_scripted(network, tracker):
+        text = (
+            "what listens at 10.0.0.1:11111 is no tracker, or a busy one: it closes the connection without a greeting"
+        )
+        assert await cannot_open(network) == text
+
+
+async def _close(connection: Connection) -> None:
+    connection.close()
+
+
+async def test_a_mail_server_is_not_one_where_nobody_has_the_file(autojump_clock: MockClock) -> None:
+    async with client_of(lambda line: b"500 unrecognized\n") as (client, _):
+        with pytest.raises(TrackerRefused, match="refused WANT: 500 unrecognized"):
+            await client.facts([b"a", b"b"])
+    odd = iter([b"500 what?\n", b"300 no\n", b"300 nobody\n", b"300 no\n"])
+    async with client_of(lambda line: next(odd) if line.startswith((b"WANT", b"MD5")) else b"500 ?\n") as (client, _):
+        assert [fact.holders for fact in await client.facts([b"a", b"b"])] == [(), ()]
 
 
 @pytest.mark.parametrize("greeting", [b"", b"200", b"200-hello\n", b"SSH-2.0-x\r\n", b"200-" + b"x" * 3000])

@@ -110,6 +110,14 @@ async def test_without_any_answer_the_most_telling_failure_is_raised(
         assert type(caught.value) is expected
 
 
+async def test_trackers_that_cannot_be_reached_are_all_named(autojump_clock: MockClock) -> None:
+    with pytest.raises(TrackerUnreachable) as caught:
+        await Trackers(here(), [("10.0.0.1", 5), ("10.0.0.1", 4), ("10.0.0.1", 5)], LIMITS).list_files()
+    assert str(caught.value) == (
+        "no tracker answers at 10.0.0.1:4: connection refused; no tracker answers at 10.0.0.1:5: connection refused"
+    )
+
+
 async def test_one_answer_is_enough(autojump_clock: MockClock) -> None:
     async with trackers_of(lambda line: None, lists(b"a"), lambda line: b"x" * 5000) as (trackers, _):
         assert [entry.name for entry in await trackers.list_files()] == [b"a"]

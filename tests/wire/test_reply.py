@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from osp2p.errors import LineTooLong, LocalProtocolError
-from osp2p.wire.reply import Reply, ReplyParser, write_reply
+from osp2p.wire.reply import Reply, ReplyParser, is_reply_line, write_reply
 
 CODES = st.integers(min_value=100, max_value=999)
 TEXTS = st.binary(max_size=20).map(lambda raw: raw.replace(b"\n", b"").rstrip(b"\r"))
@@ -175,3 +175,13 @@ def test_a_line_end_inside_is_our_mistake(text: bytes, data: list[bytes], contex
     """The hole of 2007: an alias with an LF in it wrote lines of its own into answers."""
     with pytest.raises(LocalProtocolError):
         write_reply(200, text, data, context)
+
+
+@pytest.mark.parametrize("line", [b"200", b"200 x", b"200\r", b"200-", b"200-x", b"999 "])
+def test_lines_of_a_reply_that_are_no_data(line: bytes) -> None:
+    assert is_reply_line(line)
+
+
+@pytest.mark.parametrize("line", [b"", b"20 x", b"2000 x", b"200x", b" 200 x", b"SSH-2.0-x", b"PEER a 1.2.3.4:5"])
+def test_lines_that_are_data(line: bytes) -> None:
+    assert not is_reply_line(line)
