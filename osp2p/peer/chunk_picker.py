@@ -90,6 +90,8 @@ class _Holder:
         window_from: since when bytes are counted to measure the rate.
         window_latency: how much of that time was its latency, because it owed nothing before.
         window_bytes: how many came since then.
+        busy: whether it has refused for being busy since bytes of an answer last came: what it is asked for meanwhile
+            is not kept from others.
     """
 
     has: int = 0
@@ -105,6 +107,7 @@ class _Holder:
     window_from: float = 0.0
     window_latency: float = 0.0
     window_bytes: int = 0
+    busy: bool = False
 
 
 class ChunkPicker:
@@ -241,6 +244,9 @@ class ChunkPicker:
     def heard(self, key: Hashable, count: int, now: float) -> None:
         """So many bytes of chunks came from a holder."""
         holder = self._holders[key]
+        if holder.busy:
+            holder.busy = False
+            self._recount_asked()
         holder.heard = holder.delivered_at = now
         holder.window_bytes += count
         seconds = now - holder.window_from
@@ -262,8 +268,13 @@ class ChunkPicker:
         else:
             self._asked &= ~request.bits
 
+    def refused(self, key: Hashable) -> None:
+        """A holder is too busy for what it was asked for first."""
+        self._holders[key].busy = True
+        self._recount_asked()
+
     def _recount_asked(self) -> None:
-        requests = (request for holder in self._holders.values() for request in holder.queue)
+        requests = (request for holder in self._holders.values() if not holder.busy for request in holder.queue)
         self._asked = _union(request.bits for request in requests if not request.is_any)
 
     # --- what to ask for ---
@@ -348,7 +359,7 @@ class ChunkPicker:
         return max(self._limits.end_game_after, usual)
 
     def _is_stalled(self, holder: _Holder, now: float) -> bool:
-        return bool(holder.queue) and now - holder.heard > self._patience(holder)
+        return bool(holder.queue) and (holder.busy or now - holder.heard > self._patience(holder))
 
     def _assign_any(self, holder: _Holder, free: int, now: float) -> Assignment:
         """Let a seed choose: as long as it can from what it chooses from already, so that others have the rest."""
@@ -386,7 +397,7 @@ class ChunkPicker:
             holder.window_latency, holder.window_bytes = holder.latency, 0
         holder.queue.append(_Request(bits, count, bool(assignment.any), now))
         holder.owed += count
-        if not assignment.any:
+        if not assignment.any and not holder.busy:
             self._asked |= bits
         return assignment
 

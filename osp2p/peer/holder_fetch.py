@@ -253,6 +253,7 @@ class HolderFetch:
                 self._picker.lose(self._key, asked.bits)
             elif refusal.code == 303:
                 self._busy_until = trio.current_time() + refusal.retry
+                self._picker.refused(self._key)
             else:
                 raise
             self._intake.wake()

@@ -334,6 +334,20 @@ def test_what_a_holder_refuses_is_not_asked_of_it_again_whatever_it_says() -> No
     assert all(not assignment.bits & 0b10 for assignment in asked)
 
 
+def test_what_a_busy_holder_is_asked_for_is_free_for_others_until_it_delivers() -> None:
+    picker = picker_of(count=1)
+    add_seed(picker, "busy")
+    add_seed(picker, "idle")
+    assert picker.assign("busy", 0) is not None
+    assert picker.assign("idle", 0) is None
+    picker.refused("busy")
+    picker.answered("busy")
+    assert picker.assign("busy", 0.1) is not None, "it may be free by now"
+    assert picker.assign("idle", 0.1) == Assignment(0, 0), "it need not wait to see that"
+    bring(picker, "busy", Assignment(0, 0), 0.2)
+    assert picker.complete
+
+
 def test_one_that_has_less_than_before_is_believed() -> None:
     picker = picker_of(5)
     add_part(picker, "a", 1, 2, 3)
