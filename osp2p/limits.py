@@ -564,6 +564,21 @@ class Limits:
     publish_at_a_time: int = 8
     """How many keys are announced at a time."""
 
+    max_asked_peers: int = 32
+    """How many peers that the overlay named are asked at a time what they have."""
+
+    find_timeout: float = 5 * SECONDS
+    """How long a file is looked for in the overlay before nobody has it."""
+
+    find_linger: float = 0.2 * SECONDS
+    """How long further holders are waited for once there is one."""
+
+    find_again: float = 5 * SECONDS
+    """How soon a file is looked for in the overlay again, while it is being fetched."""
+
+    source_patience: float = 0.3 * SECONDS
+    """How long trackers or the overlay are waited for once the other has named holders."""
+
     max_found_peers: int = 200
     """Most peers of one key that a search takes."""
 

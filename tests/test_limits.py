@@ -16,7 +16,7 @@ from osp2p.limits import Limits
 ROOT = Path(osp2p.__file__).parent
 
 #: The rooms that strangers can reach. (Attacks, laboratories and command lines choose their own times.)
-ROOMS = ["wire", "net", "content", "tracker", "peer"]
+ROOMS = ["wire", "net", "content", "tracker", "rpc", "peer"]
 
 #: Calls that take a time, in seconds.
 TIMED = {"move_on_after", "fail_after", "move_on_at", "fail_at", "sleep", "sleep_until", "deadline", "CancelScope"}

@@ -212,13 +212,18 @@ class Calls:
 
     # --- being found ---
 
-    async def announce(self, addresses: Callable[[], Sequence[Address]]) -> None:
+    async def run(self, addresses: Callable[[], Sequence[Address]]) -> None:
         """Take calls, and tell the directory where, and which services there are; again and again, until cancelled.
 
         Args:
             addresses: where this node listens now, the likeliest first; at least one.
         """
         self._serving = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.server.attendances.run)
+            nursery.start_soon(self._announce, addresses)
+
+    async def _announce(self, addresses: Callable[[], Sequence[Address]]) -> None:
         failures = 0
         while True:
             self._changed = trio.Event()

@@ -117,6 +117,8 @@ class CallConnection:
         return result
 
     async def _read_body(self, length: int) -> bytes:
+        if (here := self._lines.take_buffered(length)) is not None:
+            return here
         body = bytearray()
         buffer = memoryview(bytearray(min(length, 64 * KIB)))
         while len(body) < length:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import trio
@@ -16,7 +15,6 @@ from osp2p.errors import (
     LocalProtocolError,
     MalformedDocument,
     MalformedLine,
-    NetworkError,
     Refused,
 )
 from osp2p.limits import KIB, Limits
@@ -27,6 +25,7 @@ from osp2p.rpc.document import INTERNAL_ERROR, NOT_WELL_FORMED, parse_call, writ
 from osp2p.rpc.handler import Context
 from osp2p.rpc.identity import Identity, address_of, is_signed
 from osp2p.rpc.large import read_document
+from osp2p.rpc.leaving import Attendances
 from osp2p.rpc.message import Call, parse_call_words, write_result_line
 from osp2p.rpc.replay import Full, Replayed, ReplayGuard, Stale
 from osp2p.rpc.services import Services, fault_of
@@ -111,6 +110,9 @@ class CallServer:
         identity: the node's.
         services: what can be called.
         now: milliseconds since 1970.
+
+    Attributes:
+        attendances: the calls that are carried out; somebody has to run it, so that callers who leave are noticed.
     """
 
     def __init__(self, identity: Identity, services: Services, limits: Limits, now: Callable[[], int]) -> None:
@@ -118,6 +120,7 @@ class CallServer:
         self._services = services
         self._limits = limits
         self._now = now
+        self.attendances = Attendances(limits)
         self._guard = ReplayGuard(limits, now())
         self._bytes = _Shares(limits.max_call_bytes, limits.max_call_bytes // 2)
         self._calls = _Shares(limits.max_calls, limits.max_calls_per_host)
@@ -137,25 +140,23 @@ class CallServer:
             session.ended = True  # nobody knows where the document ends
             raise
         source = source_of(session.lines.connection.remote.host)
+        held = 0
         try:
-            with self._document(source) as document:
-                await self._read(session.lines, call.length, document, source)
-                await session.put(await self._serve(session, call, signature, bytes(document), source))
+            document = session.lines.take_buffered(min(call.length, self._limits.max_call_body))
+            if document is None or len(document) < call.length:
+                document = await self._read(session.lines, call.length, source)
+                held = len(document)
+            await session.put(await self._serve(session, call, signature, document, source))
         except _Refusal as refusal:
             session.ended = session.ended or refusal.ends
             await session.put(write_reply(refusal.code, str(refusal).encode(), refusal.data))
-
-    @contextmanager
-    def _document(self, source: str) -> Iterator[bytearray]:
-        """Memory for a document, which is counted while it is used."""
-        document = bytearray()
-        try:
-            yield document
         finally:
-            self._bytes.give_back(source, len(document))
+            self._bytes.give_back(source, held)
 
-    async def _read(self, lines: LineConnection, length: int, document: bytearray, source: str) -> None:
+    async def _read(self, lines: LineConnection, length: int, source: str) -> bytes:
         """Read the document behind a call's line. What finds no room is read over, so that the connection can go on.
+
+        Returns: the document, whose bytes are to be given back.
 
         Raises:
             _Refusal, NetworkError.
@@ -163,30 +164,46 @@ class CallServer:
         if length > self._limits.max_call_body:
             most = self._limits.max_call_body
             raise _Refusal(TOO_LARGE, f"a document has at most {most} bytes here", [b"MOST %d" % most], ends=True)
-        buffer = memoryview(bytearray(min(length, _READ_BYTES)))
-        fits = True
-        with deadline(trio.current_time() + self._limits.call_body_timeout, str(lines.connection.remote)):
-            while length:
-                count = await lines.receive_into(buffer[:length])
-                if not count:
-                    raise ConnectionLost(f"{lines.connection.remote}: closed in the middle of a document")
-                length -= count
-                if fits := fits and self._bytes.take(source, count):
-                    document += buffer[:count]
+        document = bytearray()
+        fits = False
+        try:
+            with deadline(trio.current_time() + self._limits.call_body_timeout, str(lines.connection.remote)):
+                fits = await self._receive(lines, length, document, source)
+        finally:
+            if not fits:
+                self._bytes.give_back(source, len(document))
         if not fits:
             raise self._busy("too many bytes of calls are under way")
+        return bytes(document)
+
+    async def _receive(self, lines: LineConnection, length: int, document: bytearray, source: str) -> bool:
+        """Put received bytes to a document, as long as there is room for them. Returns: whether it is whole.
+
+        Raises:
+            ConnectionLost.
+        """
+        buffer = memoryview(bytearray(min(length, _READ_BYTES)))
+        fits = True
+        while length:
+            count = await lines.receive_into(buffer[:length])
+            if not count:
+                raise ConnectionLost(f"{lines.connection.remote}: closed in the middle of a document")
+            length -= count
+            if fits := fits and self._bytes.take(source, count):
+                document += buffer[:count]
+        return fits
 
     def _busy(self, text: str, retry_ms: int | None = None) -> _Refusal:
         return _Refusal(BUSY, text, [b"RETRY %d" % (retry_ms or int(self._limits.busy_retry * 1000))])
 
     async def _serve(self, session: Session, call: Call, signature: bytes, document: bytes, source: str) -> bytes:
         """Carry a call out. Returns: the whole reply."""
-        text = self._prove(call, signature, document, source)
         if not self._calls.take(source, 1):
             raise self._busy("too many calls are carried out already")
         session.visit.busy = True
         try:
-            result = await self._attend(session, call, document)
+            text = self._prove(call, signature, document, source)
+            result = await self._carry_out(call, document, session)
         finally:
             session.visit.busy = False
             self._calls.give_back(source, 1)
@@ -224,46 +241,28 @@ class CallServer:
             raise _Refusal(refused.code, str(refused)) from None
         return text
 
-    async def _attend(self, session: Session, call: Call, document: bytes) -> bytes:
-        """Carry a call out for as long as its caller is there.
+    async def _carry_out(self, call: Call, document: bytes, session: Session) -> bytes:
+        """Read the document, call the method, write the result, for as long as the caller is there.
 
-        Returns: the document of the result, or of the fault.
+        Returns: the document of the result, or of the fault: whatever the method raises is one.
 
         Raises:
             ConnectionLost: the caller has left.
             _Refusal: it was not done in time.
         """
         await session.flush()
-        result: bytes | _Refusal | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch, session.lines, nursery.cancel_scope)
-            result = await self._carry_out(call, document, session)
-            nursery.cancel_scope.cancel()
-        if result is None:
-            raise ConnectionLost(f"{session.lines.connection.remote}: left before its call was answered")
-        if isinstance(result, _Refusal):
-            raise result
-        return result
-
-    async def _watch(self, lines: LineConnection, scope: trio.CancelScope) -> None:
-        """Cancel the scope when the caller leaves. One who sends the next request meanwhile has not left."""
-        try:
-            await lines.wait_begun(float("inf"))
-        except NetworkError:
-            scope.cancel()
-
-    async def _carry_out(self, call: Call, document: bytes, session: Session) -> bytes | _Refusal:
-        """Read the document, call the method, write the result. Whatever the method raises is a fault."""
+        remote = session.lines.connection.remote
         seconds = min(call.timeout / 1000, self._limits.max_call_time)
         until = trio.current_time() + seconds
-        context = Context(call.sender, call.method, until, session.lines.connection.remote)
         try:
-            with trio.move_on_at(until):
-                return await self._invoke(call, document, context)
+            async with self.attendances.attend(session.lines, until) as attendance:
+                return await self._invoke(call, document, Context(call.sender, call.method, until, remote))
         except Exception as error:
             logger.info("%s of %s failed", call.method, call.sender, exc_info=error)
             return write_fault(fault_of(error))
-        return _Refusal(TOO_LATE, f"not done within {seconds:g} s")
+        if attendance.left:
+            raise ConnectionLost(f"{remote}: left before its call was answered")
+        raise _Refusal(TOO_LATE, f"not done within {seconds:g} s")
 
     async def _invoke(self, call: Call, document: bytes, context: Context) -> bytes:
         """Raises: Fault, and what the method raises."""

@@ -129,7 +129,7 @@ async def open_peer(
     where = Address(host, listener.address.port)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_connections, listener, server.serve, limits)
-        nursery.start_soon(calls.announce, lambda: [where])
+        nursery.start_soon(calls.run, lambda: [where])
         await calls.wait_announced()
         try:
             yield Peer(calls, server, where)
