@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from osp2p import __version__
-from osp2p.cli import parsers
+from osp2p.cli import grade_parsers, parsers
 from osp2p.cli.arguments import HelpWanted, OptionParser, UsageError
 from osp2p.cli.console import Console, discard_stdout, set_up_logging, standard_streams
 from osp2p.cli.descriptors import raise_descriptor_limit
@@ -101,6 +101,12 @@ def _old_peer(arguments: Namespace, console: Console, ending: Ending) -> int:
     return ending.run(partial(run_old_peer, arguments, console))
 
 
+def _grade(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.grading import grade
+
+    return ending.run(partial(grade, arguments, console))
+
+
 COMMANDS: dict[str, Command] = {
     "tracker": Command(parsers.tracker_parser, _tracker, DONE),
     "share": Command(parsers.share_parser, _share, DONE),
@@ -111,6 +117,7 @@ COMMANDS: dict[str, Command] = {
     "md5": Command(parsers.md5_parser, _md5),
     "link": Command(parsers.link_parser, _link),
     "verify": Command(parsers.verify_parser, _verify),
+    "grade": Command(grade_parsers.grade_parser, _grade),
 }
 
 OLD_TRACKER = Command(parsers.old_tracker_parser, _tracker, DONE)
@@ -135,6 +142,7 @@ TOPICS: dict[str, dict[str, str]] = {
     },
     "test and study": {
         "lab": "run a scenario: a tracker, sharers, attackers and fetchers, and what must come true",
+        "grade": "grade anybody's tracker, peer or downloader: protocol, robustness, speed",
     },
 }
 

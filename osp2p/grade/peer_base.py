@@ -27,7 +27,6 @@ _ESCAPES = (
     "/dev/zero",
     "/////////dev/zero",
     "..%2F..%2F..%2F..%2F..%2F..%2F..%2F..%2Fdev%2Fzero",
-    "/proc/self/environ",
     "{file}%00.txt",
     ".",
     "..",
@@ -71,13 +70,6 @@ PEER_BASE: tuple[Scene, ...] = (
         gives("a"),
         say("b", "GET {file} OSP2P\n"),
         gives("b"),
-    ),
-    dialogue(
-        "protocol/verbs-any-case",
-        "protocol",
-        "The case of a verb does not matter.",
-        say("a", "gEt {file} OSP2P\n"),
-        gives("a"),
     ),
     dialogue(
         "protocol/crlf",

@@ -8,7 +8,7 @@ import trio
 
 from osp2p.grade.stage import Stage, Subject
 from osp2p.grade.steps import Scene
-from osp2p.grade.verdict import Check, Judged, Wrong
+from osp2p.grade.verdict import Judged, Wrong
 
 Report = Callable[[Judged], None]
 
@@ -40,8 +40,3 @@ async def play_scenes(subject: Subject, scenes: Iterable[Scene], report: Report)
         report(one)
         judged.append(one)
     return judged
-
-
-def not_asked(check: Check, *, demanded: bool, why: str) -> Judged:
-    """What comes of a check of OSP2P/2 that a program does not offer."""
-    return Judged(check, "failed" if demanded else "not offered", why)

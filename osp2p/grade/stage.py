@@ -78,6 +78,7 @@ class Subject:
         answer_within: seconds that one answer may take.
         seed: of all names and bytes that are made up.
         specimen: of a peer, the file that it shares.
+        forbidden: of a peer, names that lie on its disk and must not be served, raw bytes.
     """
 
     kind: Kind
@@ -87,6 +88,7 @@ class Subject:
     answer_within: float = 5.0
     seed: int = 0
     specimen: Specimen | None = None
+    forbidden: tuple[bytes, ...] = ()
 
 
 def show(data: bytes | str) -> str:

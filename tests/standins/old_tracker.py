@@ -92,7 +92,10 @@ class OldTracker:
         return [peer for peer in self.registered if name in peer.files]
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        peer = Peer(stream, stream.socket.getpeername()[0])
+        try:
+            peer = Peer(stream, stream.socket.getpeername()[0])
+        except OSError:
+            return  # it was reset before we looked
         self.peers.append(peer)
         try:
             await stream.send_all(

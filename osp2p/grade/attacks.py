@@ -1,0 +1,205 @@
+"""Runs the catalogue of attacks against a tracker or a peer, side by side where that disturbs no verdict.
+
+An attack is started, and given a moment alone; then an honest user has a look, and the next one is started beside it.
+Those come first that wait most of the time, so that many of them take hardly longer than one. A failure counts only if
+the attack fails alone, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import trio
+
+from osp2p.evil import LOOPBACK, Attack, Bounds, Exchange, SocketNetwork, Subnet, Verdict, list_attacks, run_attack
+from osp2p.grade.keeper import GONE, Keeper, exchange, have_back
+from osp2p.grade.scenes import Report
+from osp2p.grade.stage import EVIDENCE, Subject
+from osp2p.grade.transcript import Entry, Scribe
+from osp2p.grade.verdict import Check, Judged, Kind, Wrong
+
+#: How many attacks go on at a time.
+_TOGETHER = 12
+
+#: How long an attack has the stage for itself.
+_ALONE = 0.3
+
+#: The least that a machine of a class must spare.
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Siege:
+    """One attack as a check.
+
+    Attributes:
+        check: what is asked.
+        attack: what is done.
+    """
+
+    check: Check
+    attack: Attack
+
+
+def sieges(kind: Kind) -> list[Siege]:
+    """Every attack against a kind of server, as checks."""
+    against = list_attacks("tracker" if kind == "tracker" else "uploader")
+    return [Siege(Check(f"attack/{attack.id}", "robustness", attack.text), attack) for attack in against]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Force:
+    """With what means attacks are made.
+
+    Attributes:
+        patience: seconds that one attack goes on at most; None: as long as a sound program may need to end it.
+        allowed: the only networks whose hosts are attacked.
+    """
+
+    patience: float | None = 6.0
+    allowed: Sequence[Subnet] = LOOPBACK
+
+
+class Sieges:
+    """Runs sieges against one program.
+
+    Args:
+        keeper: has the program back when it died.
+        report: told of each verdict.
+    """
+
+    def __init__(self, subject: Subject, keeper: Keeper, force: Force, report: Report) -> None:
+        self._subject = subject
+        self._keeper = keeper
+        self._force = force
+        self._report = report
+        self._judged: dict[Siege, Judged] = {}
+
+    async def run(self, all_sieges: Sequence[Siege]) -> list[Judged]:
+        """Run all of them. Returns: what came of each, in the same order."""
+        waiting = sorted(all_sieges, key=lambda one: one.attack.expect != "out-waited")
+        while waiting:
+            last, doubtful = await self._side_by_side(waiting)
+            waiting = [one for one in waiting if one not in self._judged and one not in doubtful]
+            if not await self._alone(doubtful, last):
+                break
+        for one in all_sieges:
+            if one not in self._judged:
+                self._tell(one, Judged(one.check, "not run", GONE))
+        return [self._judged[one] for one in all_sieges]
+
+    async def _side_by_side(self, waiting: Sequence[Siege]) -> tuple[Siege, list[Siege]]:
+        """Start one after the other, until all have ended or an honest user has a complaint of his own.
+
+        Returns: the last one that was started, and those that must be tried alone. What merely went on beside them is
+            not among these.
+        """
+        doubtful: dict[Siege, None] = {}
+        places = trio.Semaphore(_TOGETHER)
+        last = waiting[0]
+
+        async def try_one(one: Siege, ended: trio.Event) -> None:
+            judged = await self._besiege(one)
+            if judged.outcome == "passed":
+                passed[one] = judged
+            else:
+                doubtful[one] = None
+            ended.set()
+            places.release()
+
+        passed: dict[Siege, Judged] = {}
+        async with trio.open_nursery() as nursery:
+            for one in waiting:
+                await places.acquire()
+                last, ended = one, trio.Event()
+                nursery.start_soon(try_one, one, ended)
+                with trio.move_on_after(_ALONE):
+                    await ended.wait()
+                if await self._is_useless():
+                    doubtful[one] = None
+                    passed.pop(one, None)
+                    nursery.cancel_scope.cancel()
+                    break
+                self._tell_all(passed)
+        self._tell_all(passed)
+        return last, list(doubtful)
+
+    async def _is_useless(self) -> bool:
+        try:
+            await exchange(self._subject)
+        except Wrong:
+            return True
+        return False
+
+    async def _alone(self, doubtful: Sequence[Siege], last: Siege) -> bool:
+        """Try attacks one by one. Returns: False if the program is gone for good.
+
+        Args:
+            last: the one that was started last: if the program is gone, it is the one to blame.
+        """
+        if not doubtful:
+            return True
+        if await self._is_useless():
+            death = self._keeper.obituary()
+            if not await have_back(self._keeper, self._subject):
+                reason = f"under the attack, it dies: nobody listens any more{'; ' if death else ''}{death}"
+                self._tell(last, Judged(last.check, "failed", reason))
+                return False
+        for one in doubtful:
+            judged = await self._besiege(one)
+            if judged.outcome == "failed" and (death := self._keeper.obituary()):
+                judged = replace(judged, reason=f"{judged.reason}: {death}")
+            self._tell(one, judged)
+            if (
+                judged.outcome == "failed"
+                and await self._is_useless()
+                and not await have_back(self._keeper, self._subject)
+            ):
+                return False
+        return True
+
+    def _tell_all(self, passed: dict[Siege, Judged]) -> None:
+        """Tell what has passed, and forget it."""
+        while passed:
+            self._tell(*passed.popitem())
+
+    def _tell(self, one: Siege, judged: Judged) -> None:
+        self._judged[one] = judged
+        self._report(judged)
+
+    async def _besiege(self, one: Siege) -> Judged:
+        subject = self._subject
+        verdict = await run_attack(
+            one.attack,
+            SocketNetwork(),
+            (subject.host, subject.port),
+            seed=subject.seed,
+            name=subject.specimen.name if subject.specimen is not None else b"",
+            forbidden=subject.forbidden,
+            bounds=Bounds(attack_seconds=self._force.patience, connection_bytes=_MOST_BYTES),
+            allowed=self._force.allowed,
+            honest=SocketNetwork(source=None, receive_buffer=None),
+        )
+        return judged_of(one.check, verdict, f"{subject.host}:{subject.port}")
+
+
+def judged_of(check: Check, verdict: Verdict, address: str) -> Judged:
+    """What a verdict on an attack comes to."""
+    figures: dict[str, str] = {"ended": verdict.outcome}
+    if verdict.slowest_probe is not None:
+        figures["slowest honest answer"] = f"{1000 * verdict.slowest_probe:.0f} ms"
+    entries = [entry for exchange in verdict.exchanges for entry in entries_of(exchange, address)]
+    outcome = "passed" if verdict.passed else "failed"
+    return Judged(check, outcome, verdict.why, verdict.seconds, tuple(entries[:EVIDENCE]), figures)  # type: ignore[arg-type]
+
+
+def entries_of(exchange: Exchange, address: str) -> list[Entry]:
+    """What went over one connection of an attack, as evidence; its times are not known."""
+    scribe = Scribe(exchange.number + 1, "connect", address)
+    entries = [scribe.opened(0.0)]
+    for direction, data in exchange.parts:
+        entries += scribe.moved("<" if direction == "<" else ">", data, 0.0)
+    if exchange.ended == "theirs":
+        entries += scribe.ended("<", 0.0)
+    return [*entries, *scribe.closed(0.0, lost=exchange.ended == "reset")]
