@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import md5
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import trio
 from blake3 import blake3
 
 from osp2p.content.chunks import chunk_size, content_id
+from osp2p.content.name import backup_names
 from osp2p.errors import SourceChanged, StoreError
 from osp2p.limits import MIB
 from osp2p.net.errors import disk_errors
@@ -251,3 +253,47 @@ async def same_content(
         return False
     found = await digest_existing(path, size, with_md5=b3 is None)
     return found is not None and (found.digests.b3 == b3 if b3 is not None else found.digests.md5 == md5)
+
+
+async def find_same(
+    path: Path,
+    *,
+    md5: bytes | None = None,
+    b3: bytes | None = None,
+    size: int | None = None,
+    copies: bool = True,
+) -> Path | None:
+    """Find what a download would bring at its target, or among the copies NAME~1~, NAME~2~… that stand beside it.
+
+    Args:
+        path, md5, b3, size: as `same_content`.
+        copies: whether to look beside the target, too.
+
+    Returns: None, too, where neither digest is known.
+
+    Cancellation: as `digest_in_thread`.
+    """
+    for there in _standing(path) if copies else [path]:
+        if await same_content(there, md5=md5, b3=b3, size=size):
+            return there
+    return None
+
+
+async def find_same_bytes(path: Path, source: Path, size: int) -> Path | None:
+    """Find a file's bytes at a download's target, or among the copies beside it. See `find_same`.
+
+    Args:
+        source: the file.
+        size: its size in bytes; it is not read if nothing that stands there is so long.
+
+    Raises:
+        SourceChanged, StoreError: the file cannot be read.
+    """
+    if all(_regular_size(there) != size for there in _standing(path)):
+        return None
+    return await find_same(path, b3=(await digest_in_thread(source, with_md5=False)).digests.b3, size=size)
+
+
+def _standing(path: Path) -> Iterator[Path]:
+    """A target and the copies beside it, as far as they are there."""
+    return takewhile(os.path.lexists, chain([path], backup_names(path)))

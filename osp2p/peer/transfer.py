@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from osp2p.content.chunk_store import open_chunks, read_partial
-from osp2p.content.digest import same_content, verify_file
+from osp2p.content.digest import find_same, find_same_bytes, verify_file
 from osp2p.content.store import Target, open_target
 from osp2p.errors import ChecksumMismatch, ConnectFailed, NobodyHasIt, Osp2pError, Stalled, Unverified
 from osp2p.limits import Limits
@@ -131,13 +131,17 @@ class Transfer:
             raise NobodyHasIt("nobody has it")
         if self._options.require_verified and facts.md5 is None and facts.b3 is None:
             raise Unverified("unverified: no checksum known, and one is required")
-        if (facts.md5 or facts.b3) and await same_content(
-            self._target, md5=None if facts.b3 else facts.md5, b3=facts.b3, size=facts.size
-        ):
-            proof = "b3" if facts.b3 else "md5"
-            with disk_errors(f"cannot read {self._target}"):
-                size = self._target.stat().st_size
-            return self._done(self._target, size, proof, already=True)
+        there = await find_same(
+            self._target,
+            md5=None if facts.b3 else facts.md5,
+            b3=facts.b3,
+            size=facts.size,
+            copies=not self._options.force,
+        )
+        if there is not None:
+            with disk_errors(f"cannot read {there}"):
+                size = there.stat().st_size
+            return self._done(there, size, "b3" if facts.b3 else "md5", already=True)
         self._report(TransferStarted(self._name, facts.size, len(facts.holders)))
         with open_target(self._target, self._limits, beneath=self._options.beneath) as target:
             speakers = holders_of_content(facts)
@@ -199,6 +203,11 @@ class Transfer:
             if not await verify_file(Path(copy.part.path), b3):
                 raise ChecksumMismatch("what arrived has another content id than the one that was asked for")
             proof = "b3"
+        if proof is None and not self._options.force:
+            there = await find_same_bytes(self._target, Path(copy.part.path), copy.size)
+            if there is not None:
+                copy.part.discard()
+                return self._done(there, copy.size, proof, already=True)
         path = await copy.part.commit(force=self._options.force, sync=self._options.sync)
         return self._done(path, copy.size, proof)
 

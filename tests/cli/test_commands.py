@@ -143,6 +143,9 @@ async def test_get_again_changes_nothing_and_other_content_stays(world: World, p
     beside = await world.run("get", "dog.txt", cwd=here)
     assert b"dog.txt -> dog.txt~1~" in beside.out
     assert ((here / "dog.txt").read_bytes(), (here / "dog.txt~1~").read_bytes()) == (b"mine", b"woof")
+    once_more = await world.run("get", "dog.txt", cwd=here)
+    assert b"dog.txt -> dog.txt~1~: 4 B, here already, verified by" in once_more.out
+    assert not (here / "dog.txt~2~").exists()
     assert (await world.run("get", "--force", "dog.txt", cwd=here)).code == 0
     assert (here / "dog.txt").read_bytes() == b"woof"
 

@@ -145,6 +145,9 @@ async def test_without_a_checksum(world: World) -> None:
         assert taken.code == 0, taken.err
         assert b"unverified: no checksum known" in taken.out
         assert (world.directory / "a").read_bytes() == b"content"
+        again = await world.run("get", "a", "-t", address)
+        assert b"a -> a: 7 B, here already, unverified: no checksum known" in again.out
+        assert os.listdir(world.directory) == ["a"]
 
 
 # --- usage ---

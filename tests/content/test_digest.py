@@ -16,6 +16,9 @@ from osp2p.content.digest import (
     FileDigest,
     digest_existing,
     digest_file,
+    digest_in_thread,
+    find_same,
+    find_same_bytes,
     same_content,
     state_of,
     verify_file,
@@ -162,3 +165,27 @@ async def test_the_same_content_is_told_by_either_digest(tmp_path: Path) -> None
     assert not await same_content(tmp_path / "a", md5=known.md5, size=999)
     assert not await same_content(tmp_path / "a")
     assert not await same_content(tmp_path / "missing", md5=known.md5)
+
+
+async def test_a_content_is_found_at_its_target_and_among_the_copies_beside_it(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    for name, content in (("a", b"mine"), ("a~1~", b"old"), ("a~2~", b"new"), ("a~4~", b"behind a gap")):
+        (tmp_path / name).write_bytes(content)
+    digests = {path.read_bytes(): (await digest_in_thread(path)).digests for path in sorted(tmp_path.iterdir())}
+    for content, name in ((b"mine", "a"), (b"old", "a~1~"), (b"new", "a~2~")):
+        assert await find_same(target, b3=digests[content].b3) == tmp_path / name
+        assert await find_same(target, md5=digests[content].md5, size=len(content)) == tmp_path / name
+    assert await find_same(target, b3=digests[b"new"].b3, copies=False) is None
+    assert await find_same(target, b3=digests[b"behind a gap"].b3) is None
+    assert await find_same(target) is None
+    assert await find_same(tmp_path / "missing", b3=digests[b"new"].b3) is None
+
+
+async def test_the_bytes_of_a_file_are_found_likewise(tmp_path: Path) -> None:
+    target, source = tmp_path / "a", tmp_path / "source"
+    for path, content in ((target, b"mine"), (tmp_path / "a~1~", b"new"), (source, b"new")):
+        path.write_bytes(content)
+    assert await find_same_bytes(target, source, 3) == tmp_path / "a~1~"
+    source.write_bytes(b"nex")
+    assert await find_same_bytes(target, source, 3) is None
+    assert await find_same_bytes(target, tmp_path / "is not read", 5) is None
