@@ -4,10 +4,13 @@
 |---|---|---|
 | ping | | |
 | find_node | target, want | nodes, nodes6 |
-| get_peers | info_hash, want | token, values, nodes, nodes6 |
+| get_peers | info_hash, want | token, values, nodes, nodes6, own |
 | announce_peer | info_hash, port, token, implied_port | |
 | get | target, seq, want | token, nodes, nodes6; v, and k, sig, seq of a signed item |
 | put | token, v; k, sig, seq, salt, cas of a signed item | |
+
+``own`` is ours: the port at which the node that answers has itself what the key stands for. So the first two nodes of a
+network find each other's files, though nobody has told them their own addresses yet.
 
 Source: BEP 5, 32 (want), 44.
 """
@@ -103,13 +106,15 @@ class Answers:
         key = id_of(arguments, b"info_hash")
         values = self._nodes(key, arguments, source)
         values[b"token"] = self._tokens.make(source, now)
+        if key in self._announced:
+            values[b"own"] = self._announced[key]
         peers = self._peers_for(key, source, now)
         if peers:
             values[b"values"] = [pack_address(peer) for peer in peers]
         return values
 
     def _peers_for(self, key: bytes, source: Address, now: float) -> list[Address]:
-        """Who announced a key, this node itself first, as the asker can use it."""
+        """Who announced a key, as the asker can use it; this node itself first, if it knows its address."""
         family = self._families[source.is_ipv6]
         found = self.peers.peers(key, now, self._rng, ipv6=source.is_ipv6)
         port = self._announced.get(key)

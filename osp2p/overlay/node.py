@@ -381,6 +381,10 @@ class Overlay:
                 changed = trio.Event()
         return self._publisher.taken == len(self._publisher)
 
+    def own_hosts(self) -> list[str]:
+        """This machine's addresses, as others see them."""
+        return [family.host for family in self._engine.families.values() if family.host is not None]
+
     def status(self) -> OverlayStatus:
         """What this node knows of itself."""
         engine = self._engine

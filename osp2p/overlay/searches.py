@@ -259,6 +259,9 @@ def peers_of(answer: Response, source: Address) -> list[Address]:
     """The peers that an answer names: claimed, and at most as many as fit it; loopback is for who is there."""
     values = answer.values.get(b"values")
     found: list[Address] = []
+    port = answer.values.get(b"own")
+    if isinstance(port, int) and 0 < port < 65536:
+        found.append(Address(source.host, port))
     for packed in values if isinstance(values, list) else []:
         if not isinstance(packed, bytes):
             continue

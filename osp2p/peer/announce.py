@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import trio
 
@@ -59,6 +60,25 @@ class _Line:
     text: bytes
 
 
+class Told(Protocol):
+    """Somebody who is kept told of what this peer shares: a tracker, or the overlay."""
+
+    def offer(self, names: Iterable[tuple[bytes, Announcement]]) -> None:
+        """Share these names, or tell more about them."""
+
+    def withdraw(self, names: Iterable[bytes]) -> None:
+        """Share these names no longer."""
+
+    async def wait_first_round(self) -> None:
+        """Wait until it has been tried once. Raises: TrackerError."""
+
+    async def wait_settled(self) -> None:
+        """Wait until it has answered for everything that is offered now."""
+
+    def addresses(self) -> set[Address]:
+        """Where it may tell others that we listen."""
+
+
 class Announcer:
     """Tells one tracker. `offer` and `withdraw` say what is shared; `run` makes the tracker know it.
 
@@ -91,6 +111,10 @@ class Announcer:
         self._settled = trio.Event()
         self._first_round = trio.Event()
         self._failure: TrackerError | None = None
+
+    def addresses(self) -> set[Address]:
+        """See `Told`."""
+        return set() if self.address is None else {self.address}
 
     def offer(self, names: Iterable[tuple[bytes, Announcement]]) -> None:
         """Share these names, or tell more about them."""

@@ -52,6 +52,32 @@ class TrackerLost(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Joined(Event):
+    """The node has found others in the overlay.
+
+    Attributes:
+        neighbours: how many it knows by now.
+    """
+
+    neighbours: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alone(Event):
+    """The node knows nobody in the overlay; it goes on trying.
+
+    Attributes:
+        port: where others can join through it.
+        tried: where nodes should be; empty if nobody said.
+        other_network: one of them, if it belongs to another network.
+    """
+
+    port: int
+    tried: tuple[Address, ...]
+    other_network: Address | None
+
+
+@dataclass(frozen=True, slots=True)
 class TrackerSaid(Event):
     """A remark of the tracker about our registration (a context line), for people."""
 

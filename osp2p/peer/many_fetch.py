@@ -14,7 +14,7 @@ import trio
 from osp2p.content.chunks import MIN_CHUNK
 from osp2p.content.publish import sync_filesystem
 from osp2p.content.small_store import SmallStore
-from osp2p.errors import MalformedLine, Osp2pError, TrackerError
+from osp2p.errors import MalformedLine, Osp2pError, OverlayError, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.net.errors import disk_errors
@@ -22,7 +22,7 @@ from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import TransferFailed
 from osp2p.peer.small_fetch import SmallFetch, SmallFile
 from osp2p.peer.tracker_client import TrackerFacts
-from osp2p.peer.transfer import GetOptions, Transfer, holders_of_content
+from osp2p.peer.transfer import GetOptions, Transfer, holders_of_content, needs_md5
 from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry, parse_b3, parse_number
@@ -81,7 +81,7 @@ class ManyFetch:
         Many files wait for the disk together, at the end: once for each file system, not once for each file.
 
         Raises:
-            TrackerError: no tracker answered at the beginning. One that goes later ends only what it was not asked yet.
+            TrackerError, OverlayError: nobody answered at the beginning. Who goes later ends only what was not asked.
             StoreError: the disk did not take what has arrived.
         """
         together = self._options.sync and len(wanted) > 1
@@ -105,7 +105,7 @@ class ManyFetch:
         What the lanes do not fetch at first gets a second chance with other holders, and then goes to the workers.
 
         Raises:
-            TrackerError.
+            TrackerError, OverlayError.
         """
         left = await self._hand_out_once(wanted, jobs, sampled=True)
         again = await self._hand_out_once([file.wanted for file in left], jobs, sampled=False)
@@ -129,7 +129,7 @@ class ManyFetch:
             for number, page in enumerate(_pages(wanted)):
                 try:
                     small, others = await self._find(page, sampled=sampled)
-                except TrackerError as error:
+                except (TrackerError, OverlayError) as error:
                     if number == 0 and sampled:
                         raise
                     for one in page:
@@ -167,7 +167,7 @@ class ManyFetch:
         Returns: the small ones, each with one of its holders, and the others.
 
         Raises:
-            TrackerError.
+            TrackerError, OverlayError.
         """
         listed = [file for one in page if (file := self._listed_file(one)) is not None] if sampled else []
         if len(listed) > _SAMPLE:
@@ -208,6 +208,7 @@ class ManyFetch:
                 or fact.size is None
                 or not self._is_small(fact.size)
                 or self._options.sync
+                or needs_md5(fact)
                 or not holders
             ):
                 others.append((one, fact))

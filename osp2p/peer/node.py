@@ -15,30 +15,29 @@ from platformdirs import user_cache_path
 
 from osp2p.content.cache import HashCache
 from osp2p.content.name import is_glob, matches_glob
-from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, TrackerError
+from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, OverlayError, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, Listener, Network, TcpNetwork, Visit, serve_visits
+from osp2p.net.datagrams import DatagramNetwork
 from osp2p.net.groups import one_error
 from osp2p.net.throttle import ThrottledNetwork
+from osp2p.overlay.node import Overlay, OverlayOptions
 from osp2p.peer.announce import Announcer, own_address
 from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone
 from osp2p.peer.many_fetch import ManyFetch
+from osp2p.peer.membership import Membership
 from osp2p.peer.offer import Offer
+from osp2p.peer.ports import open_ports
 from osp2p.peer.server import UploadServer
 from osp2p.peer.sharing import Sharing
+from osp2p.peer.sources import HolderSource, Sources
 from osp2p.peer.tracker_client import TrackerFacts, open_tracker
 from osp2p.peer.trackers import Trackers
 from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
 from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address, parse_tracker
 from osp2p.wire.entry import FileEntry, PeerEntry
-
-#: The first port that a peer tries to listen on. Source: the 2007 peer.
-FIRST_PORT = 11112
-
-#: How many ports it tries.
-PORTS_TRIED = 500
 
 _AS_USUAL = GetOptions()
 _DEFAULT = Limits()
@@ -80,6 +79,9 @@ class Node:
         self._report = report
         self._starting = trio.Lock()
         self._listeners: list[Listener] = []
+        self._serving = False
+        self._membership: Membership | None = None
+        self._sources = Sources([self._trackers] if trackers else [], limits)
         self._trackers_answer = True
         self._alias = alias
         self._sharing = Sharing(cache, limits, report, without)
@@ -97,15 +99,20 @@ class Node:
             TrackerError: no tracker took us. The node goes on trying; call again to ask again.
         """
         async with self._starting:
-            if not self._listeners:
+            if not self._serving:
                 # What waits comes first: whoever is cancelled there has begun nothing, and a later call begins it all.
                 trackers = [(await self._resolve(host), port) for host, port in self.tracker_addresses]
-                self._listeners = await self._listen()
+                if not self._listeners:
+                    self._listeners = await self._listen()
+                self._serving = True
                 self._report(Listening(self._listeners[0].address))
                 for listener in self._listeners:
                     self._nursery.start_soon(serve_visits, listener, self._serve_one, self._admission)
                 for hosts, port in trackers:
                     self._announce(hosts, port)
+                if self._membership is not None:
+                    announcer = self._membership.announcer(self._listeners[0].address.port)
+                    self._sharing.tell(announcer, essential=False)
             await self._sharing.wait_for_a_tracker()
             return self._listeners[0].address
 
@@ -132,24 +139,31 @@ class Node:
     async def _serve_one(self, connection: Connection, visit: Visit) -> None:
         await self._server.serve(self._throttled.throttled(connection), visit)
 
-    async def _listen(self) -> list[Listener]:
-        """Open the port that was asked for, or the first free one; the same for IPv6, where there is IPv6."""
-        first = await self._listen_ipv4()
-        try:
-            return [first, await self._network.listen(first.address.port, "::")]
-        except ListenFailed:
-            return [first]
-        except BaseException:
-            first.close()
-            raise
+    async def join(self, membership: Membership) -> None:
+        """Be in an overlay from now on: as one who only asks, or with the UDP port of the TCP port's number.
 
-    async def _listen_ipv4(self) -> Listener:
-        if self._port is not None:
-            return await self._network.listen(self._port)
-        for port in range(FIRST_PORT, FIRST_PORT + PORTS_TRIED - 1):
-            with contextlib.suppress(ListenFailed):
-                return await self._network.listen(port)
-        return await self._network.listen(FIRST_PORT + PORTS_TRIED - 1)
+        Raises:
+            ListenFailed: no port is free.
+        """
+        self._membership = membership
+        if membership.options.read_only:
+            await membership.start(0)
+        else:
+            self._listeners = await self._listen()
+        assert membership.source is not None
+        sources: list[HolderSource] = [self._trackers] if self.tracker_addresses else []
+        self._sources = Sources([*sources, membership.source], self._limits)
+
+    @property
+    def overlay(self) -> Overlay | None:
+        """The overlay that this node is in."""
+        return self._membership.overlay if self._membership is not None else None
+
+    async def _listen(self) -> list[Listener]:
+        """Open the ports: with that of the overlay, if one is joined and not only asked."""
+        membership = self._membership
+        beside = membership.start if membership is not None and membership.overlay is None else None
+        return await open_ports(self._network, self._port, beside)
 
     async def share(self, directory: Path) -> int:
         """Share a directory, live, until the node ends.
@@ -296,8 +310,8 @@ class Node:
     async def _facts(self, wanted: Sequence[Wanted]) -> list[TrackerFacts]:
         """What the trackers say of files; of a content that the user named, who has it."""
         plain = [one.name for one in wanted if one.b3 is None]
-        told = iter(await self._trackers.facts(plain) if plain else [])
-        return [next(told) if one.b3 is None else await self._trackers.facts_of(one.name, one.b3) for one in wanted]
+        told = iter(await self._sources.facts(plain) if plain else [])
+        return [next(told) if one.b3 is None else await self._sources.facts_of(one.name, one.b3) for one in wanted]
 
     @asynccontextmanager
     async def open_get(
@@ -349,17 +363,17 @@ class Node:
         registered.set()
 
     def _transfer(self, wanted: Wanted, facts: TrackerFacts, options: GetOptions, report: Report) -> Transfer:
-        # A running download goes on without its tracker.
+        # A running download goes on without its trackers, and without the overlay.
         async def ask_facts() -> TrackerFacts:
             try:
                 return (await self._facts([wanted]))[0]
-            except TrackerError:
+            except (TrackerError, OverlayError):
                 return TrackerFacts(())
 
         async def ask_holders(b3: bytes) -> list[PeerEntry]:
             try:
-                return await self._trackers.holders(wanted.name, b3)
-            except TrackerError:
+                return await self._sources.holders(wanted.name, b3)
+            except (TrackerError, OverlayError):
                 return []
 
         around = Surroundings(
@@ -437,6 +451,8 @@ async def open_node(
     limit_down: float | None = None,
     without: tuple[bytes, ...] = (),
     admission: Admission | None = None,
+    overlay: OverlayOptions | None = None,
+    datagrams: DatagramNetwork | None = None,
 ) -> AsyncIterator[Node]:
     """Open a node; it ends with the block.
 
@@ -453,10 +469,14 @@ async def open_node(
         limit_down: bytes per second that are received from them; None: no limit.
         without: endings of file names that are not shared, beside hidden files, backups and partial downloads.
         admission: who may be connected, where another server of this process shares what there is room for.
+        overlay: the overlay to join; None: none.
+        datagrams: where its datagrams come from; None: this machine's UDP.
 
     Raises:
         MalformedLine: a tracker's address cannot be read.
+        ListenFailed: an overlay is to be joined, and no port is free.
     """
+    overlay_rng = random.Random(rng.getrandbits(64)) if rng is not None else None
     rng = rng or random.Random()
     alias = alias or os.fsencode(f"{_user()}{rng.randrange(10000)}")
     addresses = [parse_tracker(text) for text in trackers]
@@ -480,6 +500,12 @@ async def open_node(
                     admission or Admission(limits),
                 )
                 try:
+                    if overlay is not None:
+                        await node.join(
+                            Membership(
+                                nursery, overlay, network or TcpNetwork(), datagrams, limits, overlay_rng, report
+                            )
+                        )
                     yield node
                 finally:
                     node.close()

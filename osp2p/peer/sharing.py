@@ -18,7 +18,7 @@ from osp2p.content.digest import state_of
 from osp2p.errors import TrackerError
 from osp2p.limits import Limits
 from osp2p.net.errors import disk_errors
-from osp2p.peer.announce import Announcement, Announcer
+from osp2p.peer.announce import Announcement, Told
 from osp2p.peer.events import FileAdded, FileRemoved, Report
 from osp2p.peer.library import Library, LibraryChange, Offered, Removed, SharedFile, open_library
 from osp2p.peer.offer import Offer
@@ -46,8 +46,8 @@ class Sharing:
         self._fetches: dict[bytes, list[Offer]] = {}
         self._made: dict[bytes, tuple[SharedFile, Offer]] = {}
         self._sorted: list[bytes] | None = None
-        self._announcers: list[Announcer] = []
-        self._essential: list[Announcer] = []
+        self._announcers: list[Told] = []
+        self._essential: list[Told] = []
 
     # --- the shelf ---
 
@@ -180,11 +180,11 @@ class Sharing:
 
     # --- who is told ---
 
-    def tell(self, announcer: Announcer, *, essential: bool = True) -> None:
-        """Tell one more tracker of everything.
+    def tell(self, announcer: Told, *, essential: bool = True) -> None:
+        """Tell one more tracker, or the overlay, of everything.
 
         Args:
-            essential: whether what is shared is not shared before this tracker has answered.
+            essential: whether what is shared is not shared before this one has answered.
         """
         self._announcers.append(announcer)
         if essential:
@@ -198,8 +198,8 @@ class Sharing:
         )
 
     def own_addresses(self) -> set[Address]:
-        """Where trackers know this node to listen."""
-        return {announcer.address for announcer in self._announcers if announcer.address is not None}
+        """Where others know this node to listen."""
+        return {address for announcer in self._announcers for address in announcer.addresses()}
 
     async def wait_for_a_tracker(self) -> None:
         """Wait until a tracker has taken us, or each has been tried once.
@@ -210,7 +210,7 @@ class Sharing:
         failures: list[TrackerError] = []
         async with trio.open_nursery() as nursery:
 
-            async def wait(announcer: Announcer) -> None:
+            async def wait(announcer: Told) -> None:
                 try:
                     await announcer.wait_first_round()
                     nursery.cancel_scope.cancel()
@@ -228,7 +228,7 @@ class Sharing:
             return
         async with trio.open_nursery() as nursery:
 
-            async def wait(announcer: Announcer) -> None:
+            async def wait(announcer: Told) -> None:
                 await announcer.wait_settled()
                 nursery.cancel_scope.cancel()
 

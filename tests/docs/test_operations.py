@@ -14,7 +14,7 @@ import pytest
 from osp2p.cli.exits import MEANINGS
 from osp2p.cli.main import COMMANDS
 from osp2p.content.name import journal_name, partial_name
-from osp2p.peer.node import FIRST_PORT, PORTS_TRIED
+from osp2p.peer.ports import FIRST_PORT, PORTS_TRIED
 from osp2p.wire.address import DEFAULT_TRACKER_PORT
 from tests.docs.limits_table import tables_of, with_tables, write_default, write_tables
 from tests.docs.markdown import DOCS, read_document, read_table
