@@ -19,6 +19,7 @@ from osp2p.peer.server import UploadServer
 from osp2p.rpc.calls import Calls
 from osp2p.rpc.directory import MemoryDirectory
 from osp2p.rpc.handler import Context
+from osp2p.rpc.http import HttpDoor
 from osp2p.rpc.identity import Identity, new_identity
 from osp2p.wire.address import Address
 
@@ -112,6 +113,7 @@ async def open_peer(
     limits: Limits | None = None,
     now: Any = virtual_now,
     port: int = 0,
+    anywhere: bool = False,
     **services: object,
 ) -> AsyncIterator[Peer]:
     """A node with services; it ends with the block."""
@@ -123,7 +125,7 @@ async def open_peer(
     for name, handler in services.items():
         calls.serve(name, handler, "1.0")
     server = UploadServer(EmptyShelf(), limits, ignore)
-    take_calls(server, calls, None)
+    take_calls(server, calls, HttpDoor(calls, limits, anywhere=anywhere))
     listener = await network.listen(port)
     host = network.local_addresses()[0]
     where = Address(host, listener.address.port)
