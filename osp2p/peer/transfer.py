@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from osp2p.content.chunk_store import open_chunks, read_partial
-from osp2p.content.digest import find_same, find_same_bytes, verify_file
+from osp2p.content.digest import find_same, find_same_bytes, same_content, verify_file
 from osp2p.content.store import Target, open_target
 from osp2p.errors import ChecksumMismatch, ConnectFailed, NobodyHasIt, Osp2pError, Stalled, Unverified
 from osp2p.limits import Limits
@@ -251,14 +251,31 @@ class Transfer:
             )
             self._fetches.append(fetch)
             await fetch.run()
+            if self._b3 is None and needs_md5(self._facts) and not await self._has_md5(target, content.size):
+                store.discard()
+                raise ChecksumMismatch("the content that some name is not that of a holder who registered a checksum")
             path = await store.commit(force=self._options.force, sync=self._options.sync)
             if offer.size >= self._limits.swarm_from:
                 self._around.fetched(offer, path)
         return self._done(path, content.size, "b3")
 
+    async def _has_md5(self, target: Target, size: int) -> bool:
+        """Whether a partial file that is all here has the MD5 that the trackers name."""
+        return await same_content(Path(target.partial), md5=self._facts.md5, size=size)
+
     def _done(self, path: Path, size: int, proof: str | None, already: bool = False) -> TransferDone:
         seconds = trio.current_time() - self._started
         return TransferDone(self._name, path, size, self.fetched, self._resumed, proof, seconds, already, self.sources)
+
+
+def needs_md5(facts: TrackerFacts) -> bool:
+    """Whether the content id may be the word of somebody who registered after a holder that named none.
+
+    A tracker takes an old holder to mean the content that a later one names, as long as both say the same MD5. That
+    says anybody who reads it, so only the MD5 of what arrives tells whether it is what the old one meant.
+    """
+    is_mixed = any(entry.attributes.get(b"v") != b"2" for entry in facts.holders)
+    return is_mixed and facts.b3 is not None and facts.md5 is not None
 
 
 def _is_being_hashed(facts: TrackerFacts) -> bool:

@@ -389,7 +389,10 @@ def _file_lines(session: Session, name: bytes) -> list[bytes]:
     if not session.hello:
         return [line] if any(peer.base_line for content in default for peer in content.complete) else []
     others = [content for content in registry.contents(name) if content not in default]
-    return [line + write_facts(*_size_and_b3(default)), *(line + write_facts(*_size_and_b3([c])) for c in others)]
+    size, b3 = _size_and_b3(default)
+    if default and default[0].b3 is None:  # what it is said to be was said by somebody who came later: see STAT
+        b3 = None
+    return [line + write_facts(size, b3), *(line + write_facts(*_size_and_b3([content])) for content in others)]
 
 
 def _size_and_b3(contents: Sequence[Content]) -> tuple[int | None, bytes | None]:

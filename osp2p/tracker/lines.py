@@ -163,6 +163,9 @@ def hello_holders(
 
     Only peers that said HELLO are shown with what is known of the content: the others cannot serve a part of it.
 
+    Of two contents that count as one, each has a place: whoever sees a holder that named no b3 knows that the b3 may
+    be another's word.
+
     Args:
         named: whether each line tells under which name the peer holds the content.
 
@@ -175,6 +178,10 @@ def hello_holders(
     wholes, partials = sum(map(len, whole)), sum(map(len, partial))
     take_whole = min(wholes, max(most - partials, (most + 1) // 2))
     chosen = choose(whole, take_whole, rng)
+    if len(whole) <= take_whole < wholes and not named:
+        shown = {number for number, _ in chosen}
+        left_out = [number for number, peers in enumerate(whole) if peers and number not in shown]
+        chosen[len(chosen) - len(left_out) :] = [(number, rng.choice(whole[number])) for number in left_out]
     lines = [_extend(peer, (facts if peer.hello else names)[number]) for number, peer in chosen if peer.hello_line]
     if partials:
         chosen = choose(partial, min(partials, most - take_whole), rng)

@@ -85,6 +85,37 @@ async def test_a_liar_that_speaks_osp2p_2_does_not_hide_an_old_holder(world: Wor
     assert any(source.error for source in done.sources)
 
 
+def gives_chunks(content: bytes) -> Script:
+    """Speaks OSP2P/2, and serves a content of one chunk rightly."""
+    b3 = content_id(len(content), chunk_hash(content)).hex().encode()
+
+    async def script(connection: Connection) -> None:
+        await connection.send(b"200 hello\nSIZE %d\nB3 %s\nSERIAL 1\nHAVE all\n200 x\n" % (len(content), b3))
+        await connection.send(b"DATA %d\n200 x\n" % len(content) + content)
+        await connection.send_eof()
+
+    return script
+
+
+async def test_another_content_that_proves_its_own_id_is_not_what_the_old_holder_registered(world: World) -> None:
+    """Anybody may say the old holder's MD5, and with it a content id of his own."""
+    other = random.Random(8).randbytes(5000)
+    other_b3 = content_id(len(other), chunk_hash(other))
+    await world.add(gives(DATA))
+    await world.add(gives_chunks(other), v=b"2", b3=other_b3.hex().encode())
+    done = await fetch(world, TrackerFacts((), md5=md5_of(DATA), b3=other_b3, size=len(other)))
+    assert done.verified == "md5"
+    assert done.path.read_bytes() == DATA
+
+
+async def test_an_old_holder_beside_it_takes_nothing_from_the_right_content(world: World) -> None:
+    await world.add(gives(b"never asked"))
+    await world.add(gives_chunks(DATA), v=b"2", b3=B3.hex().encode())
+    done = await fetch(world, TrackerFacts((), md5=md5_of(DATA), b3=B3, size=len(DATA)))
+    assert done.verified == "b3"
+    assert done.path.read_bytes() == DATA
+
+
 async def test_nor_does_one_that_claims_another_size(world: World) -> None:
     await world.add(gives(DATA))
     await world.add(lies(5, bytes(32)), v=b"2", b3=bytes(32).hex().encode())

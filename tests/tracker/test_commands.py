@@ -295,6 +295,23 @@ def test_max_bounds_the_holders(state: TrackerState) -> None:
     assert len(data(narrow, b"WANT f")) == 2
 
 
+def test_a_b3_of_one_who_came_later_is_told_by_stat_and_not_listed(state: TrackerState) -> None:
+    hello(state, b"ADDR first 127.0.0.1:1", b"HAVE f " + M1)
+    hello(state, b"ADDR later 127.0.0.1:2", b"HAVE f %s size=5 b3=%s" % (M1, X))
+    asker = hello(state)
+    assert data(asker, b"LIST") == [b"FILE f size=5"]
+    assert b"B3 " + X in data(asker, b"STAT f")
+
+
+def test_of_two_contents_that_count_as_one_each_has_a_place(state: TrackerState) -> None:
+    hello(state, b"ADDR first 127.0.0.1:1", b"HAVE f " + M1)
+    for number in range(2, 60):
+        hello(state, b"ADDR later 127.0.0.1:%d" % number, b"HAVE f %s size=5 b3=%s" % (M1, X))
+    asker = hello(state)
+    for _ in range(20):
+        assert sum(b"b3=" not in line for line in data(asker, b"WANT f max=3")) == 1
+
+
 def test_stat_tells_what_is_registered(state: TrackerState) -> None:
     session = hello(state, b"ADDR a 127.0.0.1:1", b"HAVE f %s size=5 b3=%s" % (M1, X))
     hello(state, b"ADDR b 127.0.0.1:2", b"HAVE f part=yes b3=" + X)
