@@ -90,7 +90,7 @@ WORLD = frozenset({"trio", "socket", "ssl", "select", "subprocess", "threading",
 HARMLESS = {"os": frozenset({"fsencode", "fsdecode"}), "random": frozenset({"Random"})}
 
 #: Rooms that speak to people.
-PRINTING = frozenset({"cli", "lab"})
+PRINTING = frozenset({"cli"})
 
 
 def module_paths() -> list[Path]:

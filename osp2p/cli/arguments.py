@@ -147,6 +147,13 @@ def port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"'{escape(text)}' is no port: write a number from 0 (any free one) to 65535")
 
 
+def number(text: str) -> int:
+    """Read an option's whole number, not below 0."""
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"'{escape(text)}' is no number: write digits")
+
+
 def alias(text: str) -> bytes:
     """Read an option's alias."""
     if not text:

@@ -32,7 +32,7 @@ MEANINGS: dict[int, str] = {
     SOME_FAILED: "some files arrived and some did not, or they failed for different reasons",
     DISK: "the local disk: full, locked, not readable or writable, or the file is larger than allowed",
     FAULT: "the called method failed, on the other node",
-    NOT_PASSED: "what was graded did not pass all that was asked; what was replayed is answered otherwise",
+    NOT_PASSED: "graded or replayed, it did not pass all that was asked; not all that a scenario expects came true",
     INTERRUPTED: "interrupted (a tracker or a sharer that is told to end: 0)",
     PIPE_CLOSED: "the program that read our output went away",
 }

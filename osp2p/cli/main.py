@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -91,6 +90,12 @@ def _verify(arguments: Namespace, console: Console, ending: Ending) -> int:
     return ending.run(partial(verify, arguments, console))
 
 
+def _lab(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.scenarios import run_scenario
+
+    return ending.run(partial(run_scenario, arguments, console, ending))
+
+
 def _old_peer(arguments: Namespace, console: Console, ending: Ending) -> int:
     if arguments.evil is not None:
         from osp2p.cli.attacking import run_evil
@@ -117,6 +122,7 @@ COMMANDS: dict[str, Command] = {
     "md5": Command(parsers.md5_parser, _md5),
     "link": Command(parsers.link_parser, _link),
     "verify": Command(parsers.verify_parser, _verify),
+    "lab": Command(parsers.lab_parser, _lab),
     "grade": Command(grade_parsers.grade_parser, _grade),
 }
 
@@ -191,8 +197,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """``osp2p``. Returns: the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     word = argv[0] if argv else ""
-    if word == "lab":
-        return _guarded("osp2p lab", INTERRUPTED, lambda *_: _lab(argv[1:]))
     if word in COMMANDS:
         return run_command(COMMANDS[word], f"osp2p {word}", argv[1:])
     return _guarded("osp2p", INTERRUPTED, lambda console, _: _without_command(word, console))
@@ -216,15 +220,6 @@ def _without_command(word: str, console: Console) -> int:
     else:
         raise UsageError(f"{_unknown(word)} (osp2p --help lists them)")
     return DONE
-
-
-def _lab(argv: Sequence[str]) -> int:
-    """Run the lab, which starts processes and therefore looks after signals itself."""
-    from osp2p.lab import main as lab
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    return lab(argv)
 
 
 def run_command(command: Command, name: str, argv: Sequence[str]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from osp2p.cli.arguments import (
     DEFAULT_TRACKER,
     FOR_EVER,
@@ -11,14 +13,18 @@ from osp2p.cli.arguments import (
     add_tracker_option,
     alias,
     duration,
+    number,
     port,
     rate,
     size,
 )
-from osp2p.cli.exits import describe_codes
+from osp2p.cli.exits import DONE, NOT_PASSED, describe_codes
 
 #: The port of a tracker. Source: the 2007 tracker.
 TRACKER_PORT = 11111
+
+#: What makes the files and attacks of a scenario, unless another number is asked for.
+SEED = 2007
 
 _SIZES = "SIZE is a number of bytes, or 1.5MB, 2GB (powers of 10), 20MiB, 1GiB (powers of 2)."
 _EXIT_CODES = f"exit codes:\n{describe_codes()}"
@@ -270,5 +276,25 @@ def old_peer_parser() -> OptionParser:
 
 
 def lab_parser() -> OptionParser:
-    """``osp2p lab``: the lab reads its own options."""
-    return OptionParser("osp2p lab", "NAME", "Run a scenario.", [])
+    """``osp2p lab``."""
+    from osp2p.lab.catalogue import list_scenarios
+
+    parser = OptionParser(
+        "osp2p lab",
+        "NAME [--seed N] [--keep DIR] [--json]",
+        "Run a scenario: a world of peers on this machine, good and bad, that ends in a verdict.",
+        [
+            ("osp2p lab good", "the main job: a tracker, three sharers, one who fetches everything"),
+            ("osp2p lab bad --seed 7", "attackers beside honest peers; with other files and attacks than usual"),
+            ("osp2p lab slow --keep run", "keep all files in the new directory run"),
+        ],
+        f"scenarios: {', '.join(list_scenarios())}\n\nexit code: {DONE} if all that was expected came true, "
+        f"{NOT_PASSED} if not",
+    )
+    parser.add_words("name", "NAME", "the scenario", 1, 1)
+    parser.add_argument(
+        "--seed", type=number, default=SEED, metavar="N", help=f"makes the files and the attacks; default {SEED}"
+    )
+    parser.add_argument("--keep", metavar="DIR", type=Path, help="a new directory for all files, kept afterwards")
+    add_common_options(parser)
+    return parser

@@ -1,4 +1,4 @@
-"""The lab's words: names made harmless, sizes, and tables with aligned columns."""
+"""The lab's words: names made harmless, and tables with aligned columns."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ def show(raw: bytes) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
-
-
-def show_size(size: float) -> str:
-    """Write a number of bytes with a power of 10."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def lay_out(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from osp2p.lab.text import lay_out, show, show_size
+from osp2p.lab.text import lay_out, show
 
 
 @pytest.mark.parametrize(
@@ -19,22 +19,6 @@ from osp2p.lab.text import lay_out, show, show_size
 )
 def test_names_are_harmless(raw: bytes, shown: str) -> None:
     assert show(raw) == shown
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (12_345, "12.3 kB"),
-        (123_456, "123 kB"),
-        (5e6, "5.0 MB"),
-        (7e12, "7000.0 GB"),
-    ],
-)
-def test_sizes(size: float, shown: str) -> None:
-    assert show_size(size) == shown
 
 
 def test_columns_are_aligned() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from osp2p.lab import main
 from osp2p.lab.judge import judge
 from osp2p.lab.table import Arrives, File, Get, Hold, Knows, Row, Scenario, Share, Track
 from osp2p.lab.world import WorldFailed, run_world
@@ -93,21 +92,6 @@ async def test_cancelling_leaves_no_process(tmp_path: Path) -> None:
         assert processes_of(tmp_path)
         nursery.cancel_scope.cancel()
     assert not processes_of(tmp_path)
-
-
-def test_a_false_expectation_ends_with_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "lonely.py").write_text(
-        "from osp2p.lab.table import Knows, Row, Scenario, Track\n"
-        "TRACKER = Row(who='tracker', when=1, does=Track(), expect=(Knows(peers=1),))\n"
-        "SCENARIO = Scenario(title='a tracker alone', rows=(TRACKER,))\n"
-    )
-    monkeypatch.setattr("osp2p.lab.command.SCENARIOS", tmp_path)
-    assert main(["lonely"]) == 1
-    out = capsys.readouterr().out
-    assert "NO   tracker knows at least 1 peers: 0" in out
-    assert "1 of 2 did not come true" in out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

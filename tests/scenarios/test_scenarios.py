@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from osp2p.lab import main
+from osp2p.lab.catalogue import load_scenario
+from osp2p.lab.judge import judge
+from osp2p.lab.world import run_world
 
 
 def test_good_runs_as_its_user_runs_it() -> None:
@@ -21,6 +24,8 @@ def test_good_runs_as_its_user_runs_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["slow", "bad", "popular", "mixed"])
-def test_each_world_comes_true(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main([name, "--seed", "7"])
-    assert code == 0, capsys.readouterr().out
+async def test_each_world_comes_true(name: str, tmp_path: Path) -> None:
+    world = await run_world(load_scenario(name), 7, tmp_path, lambda line: None)
+    verdicts = judge(world)
+    assert verdicts
+    assert [verdict for verdict in verdicts if not verdict.ok] == []

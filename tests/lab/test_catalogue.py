@@ -1,4 +1,4 @@
-"""The command line of the lab, and the tables that it finds."""
+"""The tables that the lab finds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from osp2p.lab import main
-from osp2p.lab.command import SCENARIOS, list_scenarios, load_scenario
+from osp2p.lab.catalogue import SCENARIOS, NoScenario, list_scenarios, load_scenario
 from osp2p.lab.table import Attack, Get
 
 
@@ -30,18 +29,14 @@ def test_each_table_but_the_main_one_has_its_script() -> None:
         assert f"osp2p lab {name} " in script.read_text()
 
 
-@pytest.mark.parametrize("args", [[], ["nonsense"], ["good", "--nonsense"], ["../good"], ["good", "--seed", "x"]])
-def test_a_wrong_command_line_ends_with_2(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(args) == 2
-    assert "osp2p lab" in capsys.readouterr().err
+@pytest.mark.parametrize("name", ["nonsense", "../good", "", "README"])
+def test_what_is_no_scenario_is_said_with_those_that_are(name: str) -> None:
+    with pytest.raises(NoScenario, match="bad, good, mixed, popular, slow"):
+        load_scenario(name)
 
 
-def test_help_names_the_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    assert "popular" in capsys.readouterr().out
-
-
-def test_a_directory_that_exists_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["good", "--keep", str(tmp_path)]) == 8
-    assert str(tmp_path) in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+def test_a_package_without_tables_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osp2p.lab.catalogue.SCENARIOS", tmp_path / "none")
+    assert list_scenarios() == []
+    with pytest.raises(NoScenario, match=r"there is no .*none"):
+        load_scenario("good")
