@@ -161,12 +161,25 @@ def alias(text: str) -> bytes:
     return os.fsencode(text)
 
 
+def tracker(text: str) -> str:
+    """Check an option's tracker, which is handed on as it was typed."""
+    from osp2p.errors import MalformedLine
+    from osp2p.wire.address import parse_tracker
+
+    try:
+        parse_tracker(text)
+    except MalformedLine as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def add_tracker_option(parser: OptionParser) -> None:
     """Let the user name trackers."""
     parser.add_argument(
         "-t",
         "--tracker",
         metavar="HOST:PORT",
+        type=tracker,
         action="append",
         default=[],
         help=f"the tracker: HOST, PORT, HOST:PORT or [IPV6]:PORT, several times for several; "
@@ -194,19 +207,12 @@ def chosen_trackers(arguments: argparse.Namespace) -> list[str]:
     """The trackers that the user named with ``-t``, or in the environment, or the default.
 
     Raises:
-        UsageError: what was named is no address.
+        UsageError: what the environment names is no address.
     """
-    from osp2p.errors import MalformedLine
-    from osp2p.wire.address import parse_tracker
-
     named: list[str] = arguments.tracker
-    origin = "-t"
-    if not named:
-        named = [os.environ.get(TRACKER_VARIABLE) or DEFAULT_TRACKER]
-        origin = f"${TRACKER_VARIABLE}"
-    for text in named:
-        try:
-            parse_tracker(text)
-        except MalformedLine as error:
-            raise UsageError(f"{origin}: {escape(str(error))}") from None
-    return named
+    if named:
+        return named
+    try:
+        return [tracker(os.environ.get(TRACKER_VARIABLE) or DEFAULT_TRACKER)]
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"${TRACKER_VARIABLE}: {escape(str(error))}") from None
