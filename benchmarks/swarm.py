@@ -70,7 +70,7 @@ import osp2p
 async def main():
     tracker, target = sys.argv[1], Path(sys.argv[2])
     async with osp2p.open_node(trackers=[tracker], cache=target.with_suffix(".cache")) as node:
-        await node.serve()
+        await node.listen()
         print("ready", flush=True)
         await trio.to_thread.run_sync(sys.stdin.readline)
         done = await node.get(b"file", target)

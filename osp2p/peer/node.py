@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 
 from osp2p.content.cache import HashCache
 from osp2p.content.name import is_glob, matches_glob
-from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, OverlayError, TrackerError
+from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, OverlayError, OverlayUnreachable, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, Listener, Network, TcpNetwork, Visit, serve_visits
 from osp2p.net.datagrams import DatagramNetwork
@@ -23,11 +23,13 @@ from osp2p.net.groups import one_error
 from osp2p.net.throttle import ThrottledNetwork
 from osp2p.overlay.node import Overlay, OverlayOptions
 from osp2p.peer.announce import Announcer, own_address
+from osp2p.peer.calling import Calling, CallingNode
 from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone
 from osp2p.peer.many_fetch import ManyFetch
 from osp2p.peer.membership import Membership
 from osp2p.peer.offer import Offer
+from osp2p.peer.overlay_status import add_overlay_verb
 from osp2p.peer.ports import open_ports
 from osp2p.peer.server import UploadServer
 from osp2p.peer.sharing import Sharing
@@ -47,7 +49,7 @@ def ignore(event: Event) -> None:
     """The report of a user who does not look."""
 
 
-class Node:
+class Node(CallingNode):
     """One peer. Made by `open_node`; its methods may run side by side."""
 
     def __init__(
@@ -65,6 +67,8 @@ class Node:
         limit_down: float | None,
         without: tuple[bytes, ...],
         admission: Admission,
+        identity: Path | None,
+        http_anywhere: bool,
     ) -> None:
         self._nursery = nursery
         self._admission = admission
@@ -86,10 +90,21 @@ class Node:
         self._alias = alias
         self._sharing = Sharing(cache, limits, report, without)
         self._server = UploadServer(self._sharing, limits, report)
+        self._calling = Calling(
+            nursery,
+            network,
+            limits,
+            rng,
+            self._server,
+            identity,
+            lambda: self._membership,
+            self.listen,
+            http_anywhere=http_anywhere,
+        )
 
     # --- sharing ---
 
-    async def serve(self) -> Address:
+    async def listen(self) -> Address:
         """Open the node's port and tell the trackers of it, once; every later call only returns the address.
 
         Returns: where the node listens.
@@ -146,6 +161,7 @@ class Node:
             ListenFailed: no port is free.
         """
         self._membership = membership
+        add_overlay_verb(self._server.verbs, self._server.features, lambda: membership.overlay)
         if membership.options.read_only:
             await membership.start(0)
         else:
@@ -172,10 +188,10 @@ class Node:
 
         Raises:
             StoreError: it cannot be read.
-            ListenFailed, TrackerError: as `serve`.
+            ListenFailed, TrackerError: as `listen`.
         """
         count: int = await self._nursery.start(self._sharing.run_directory, directory)
-        await self.serve()
+        await self.listen()
         await self._sharing.wait_settled()
         return count
 
@@ -184,11 +200,19 @@ class Node:
 
         Raises:
             StoreError, UnsafeName: it cannot be shared.
-            ListenFailed, TrackerError: as `serve`.
+            ListenFailed, TrackerError: as `listen`.
         """
         await self._sharing.add_file(self._nursery, name, path)
-        await self.serve()
+        await self.listen()
         await self._sharing.wait_settled()
+
+    def shared_names(self, most: int) -> list[bytes]:
+        """The first names that are shared here, in their order.
+
+        Args:
+            most: how many.
+        """
+        return [offer.name for offer in self._sharing.page(b"", b"", most)]
 
     # --- looking ---
 
@@ -273,6 +297,20 @@ class Node:
         if unmatched:
             raise NobodyHasIt(f"no file matches {unmatched[0].decode('utf-8', 'backslashreplace')}")
         return [entry.name for entry in found]
+
+    async def find_holders(self, name: bytes, b3: bytes | None = None) -> list[PeerEntry]:
+        """Who in the overlay has a file, and what they claim of it.
+
+        Args:
+            b3: the content that they must have; None: any.
+
+        Raises:
+            OverlayUnreachable: this node is in no overlay, or knows nobody there.
+        """
+        source = self._membership.source if self._membership is not None else None
+        if source is None:
+            raise OverlayUnreachable("this node is in no overlay")
+        return await source.find(name, b3)
 
     # --- fetching ---
 
@@ -401,7 +439,7 @@ class Node:
     async def _serve_meanwhile(self) -> None:
         """Open the port for others; a node that cannot still fetches."""
         try:
-            await self.serve()
+            await self.listen()
         except (ListenFailed, TrackerError) as error:
             self._report(Remark(b"", f"what is fetched is not offered to others: {error}"))
 
@@ -416,6 +454,7 @@ class Node:
     def close(self) -> None:
         """Close every connection and the port; waits for nothing."""
         self._trackers.close()
+        self._calling.close()
         for listener in self._listeners:
             listener.close()
 
@@ -453,6 +492,8 @@ async def open_node(
     admission: Admission | None = None,
     overlay: OverlayOptions | None = None,
     datagrams: DatagramNetwork | None = None,
+    identity: Path | None = None,
+    http_anywhere: bool = False,
 ) -> AsyncIterator[Node]:
     """Open a node; it ends with the block.
 
@@ -471,6 +512,8 @@ async def open_node(
         admission: who may be connected, where another server of this process shares what there is room for.
         overlay: the overlay to join; None: none.
         datagrams: where its datagrams come from; None: this machine's UDP.
+        identity: the file with the node's key, for calls, made where there is none; None: one among the user's data.
+        http_anywhere: whether programs of other machines, too, may make calls in this node's name.
 
     Raises:
         MalformedLine: a tracker's address cannot be read.
@@ -498,6 +541,8 @@ async def open_node(
                     limit_down,
                     without,
                     admission or Admission(limits),
+                    identity,
+                    http_anywhere,
                 )
                 try:
                     if overlay is not None:

@@ -216,9 +216,12 @@ class Caller:
             contact = read_contact(item, to, self._limits.max_contact_addresses) if item is not None else None
         except Osp2pError as error:
             raise NodeNotFound(f"cannot find {to}: {error}") from error
-        if contact is None or not contact.addresses:
+        addresses = contact.addresses if contact is not None else ()
+        if not self._directory.local:
+            addresses = tuple(where for where in addresses if not where.is_loopback)
+        if not addresses:
             raise NodeNotFound(f"nobody knows where {to} is")
-        return contact.addresses
+        return addresses
 
     async def _connect_one_of(self, addresses: Sequence[Address], to: str) -> CallConnection:
         """Connect to the first address at which the node answers, trying one after the other, soon side by side.

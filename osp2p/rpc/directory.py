@@ -12,6 +12,10 @@ from osp2p.wire.address import Address
 class Directory(Protocol):
     """Where contact records are kept, and who says that he has a service. All of it is claimed, but for signatures."""
 
+    @property
+    def local(self) -> bool:
+        """Whether nodes on this machine's loopback may be meant; else addresses there are ignored."""
+
     async def publish(self, item: MutableItem) -> None:
         """Keep a signed item.
 
@@ -40,6 +44,8 @@ class MemoryDirectory:
         host: of the node whose view this is.
         shared: the directory that another node uses already.
     """
+
+    local = True
 
     def __init__(self, host: str = "127.0.0.1", shared: MemoryDirectory | None = None) -> None:
         self._host = host

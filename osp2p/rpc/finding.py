@@ -96,7 +96,8 @@ class Finder:
                 raise NodeNotFound(f"cannot ask who has the service {service}: {error}") from error
             seen = {self._own}
             async with trio.open_nursery() as nursery:
-                for where in list(dict.fromkeys(claimed))[: self._limits.max_providers]:
+                possible = [where for where in dict.fromkeys(claimed) if self._directory.local or not where.is_loopback]
+                for where in possible[: self._limits.max_providers]:
                     nursery.start_soon(self._prove, service, where, seen, send)
 
     async def _prove(

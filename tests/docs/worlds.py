@@ -157,7 +157,7 @@ async def _open_sharer(tracker_port: int, directory: Path) -> AsyncIterator[int]
                 if all(b"b3" in entry.attributes for entry in await node.list_files()):
                     break
                 await changed.wait()
-        yield (await node.serve()).port
+        yield (await node.listen()).port
 
 
 class _Shelf:

@@ -78,11 +78,11 @@ async def test_a_port_that_was_cancelled_while_it_opened_is_opened_by_the_next_c
 
         monkeypatch.setattr(network, "resolve", hang)
         with trio.move_on_after(0.1) as scope:
-            await node.serve()
+            await node.listen()
         assert scope.cancelled_caught
         monkeypatch.setattr(network, "resolve", resolve)
         with trio.fail_after(5):
-            address = await node.serve()
+            address = await node.listen()
         assert address.port == 11112
         assert {own.port for own in node._sharing.own_addresses()} == {11112}  # the tracker has been told
 
@@ -95,4 +95,4 @@ async def test_a_name_that_is_never_resolved_holds_up_no_more_than_a_dead_tracke
 
         with pytest.MonkeyPatch.context() as patch, trio.fail_after(5):
             patch.setattr(network, "resolve", hang)
-            await node.serve()
+            await node.listen()

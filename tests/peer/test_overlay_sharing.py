@@ -74,7 +74,7 @@ async def test_a_third_node_finds_the_first_through_the_second(tmp_path: Path) -
     shared = directory(tmp_path / "shared", cat=b"meow")
     async with AsyncExitStack() as stack:
         middle = await stack.enter_async_context(node(tmp_path, name="middle"))
-        await middle.serve()
+        await middle.listen()
         sharer = await stack.enter_async_context(node(tmp_path, middle, name="sharer"))
         await sharer.share(shared)
         await until(lambda: len(overlay_of(sharer)._engine.announced) == 2)
@@ -111,8 +111,8 @@ async def test_what_happens_is_reported(tmp_path: Path) -> None:
 
 async def test_one_port_number_for_files_and_the_overlay(tmp_path: Path) -> None:
     async with node(tmp_path) as one, node(tmp_path, name="two") as two:
-        assert (await one.serve()).port == overlay_of(one).port
-        assert (await two.serve()).port == overlay_of(two).port
+        assert (await one.listen()).port == overlay_of(one).port
+        assert (await two.listen()).port == overlay_of(two).port
         assert overlay_of(one).port != overlay_of(two).port
 
 

@@ -1,0 +1,113 @@
+"""A node's calls on real sockets: beside its files, by address through an overlay, and by whoever joined it."""
+
+from __future__ import annotations
+
+import xmlrpc.client
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from osp2p.errors import Fault, NodeNotFound, StoreError
+from osp2p.overlay.node import OverlayOptions
+from osp2p.peer import Node, open_node
+
+
+class Greeter:
+    """Greets."""
+
+    async def hello(self, name: str) -> str:
+        """Greet somebody."""
+        return f"hello {name}"
+
+
+@asynccontextmanager
+async def open_one(tmp_path: Path, name: str, *, joins: int | None = None, **options: Any) -> AsyncIterator[Node]:
+    """A node with an identity and a port of its own, in an overlay on loopback."""
+    if joins is not None:
+        read_only = options.pop("read_only", False)
+        through = [("127.0.0.1", joins)] if joins else []
+        options["overlay"] = OverlayOptions(joins=through, network="test", read_only=read_only)
+    async with open_node(port=0, identity=tmp_path / name, cache=tmp_path / f"{name}.cache", **options) as node:
+        yield node
+
+
+async def test_a_node_is_called_where_it_says_that_it_listens(tmp_path: Path) -> None:
+    async with open_one(tmp_path, "one") as one, open_one(tmp_path, "two") as two:
+        address = await one.serve("greeter", Greeter(), version="2")
+        port = (await one.listen()).port
+        assert address == one.address
+        assert await two.call(f"{address}@127.0.0.1:{port}", "greeter.hello", "you") == "hello you"
+        assert await one.call(address, "greeter.hello", "me") == "hello me"
+        with pytest.raises(Fault):
+            await two.call(f"{address}@127.0.0.1:{port}", "greeter.hello")
+        with pytest.raises(NodeNotFound, match="no overlay"):
+            await two.call("ab" * 20, "greeter.hello", "you")
+        with pytest.raises(NodeNotFound, match="no overlay"):
+            await two.find_service("greeter")
+
+
+async def test_files_and_calls_have_one_port(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    async with open_one(tmp_path, "one") as one, open_one(tmp_path, "two") as two:
+        await one.share_file(b"file", tmp_path / "file")
+        port = (await one.listen()).port
+        address = await one.serve("greeter", Greeter())
+        assert await two.call(f"{address}@127.0.0.1:{port}", "greeter.hello", "you") == "hello you"
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(b"HELLO OSP2P/2\nLIST\nQUIT\n")
+            heard = b"".join([data async for data in stream]).splitlines()
+        assert b"FEATURE call " + address.encode() in heard
+        assert any(line.startswith(b"FILE file size=7") for line in heard)
+
+
+async def test_this_machines_programs_call_through_their_node(tmp_path: Path) -> None:
+    async with open_one(tmp_path, "one") as one:
+        await one.take_calls()
+        port = (await one.listen()).port
+
+        def work() -> None:
+            with xmlrpc.client.ServerProxy(f"http://127.0.0.1:{port}/RPC2") as client:
+                assert client.system.listServices() == [{"service": "system", "version": "1"}]
+
+        await trio.to_thread.run_sync(work)
+
+
+async def test_one_process_serves_under_an_identity(tmp_path: Path) -> None:
+    async with open_one(tmp_path, "one") as one, open_node(identity=tmp_path / "one", cache=tmp_path / "c") as same:
+        await one.take_calls()
+        assert same.address == one.address
+        with pytest.raises(StoreError, match="another process"):
+            await same.take_calls()
+
+
+async def test_whoever_knows_an_address_or_a_service_calls_it_through_the_overlay(tmp_path: Path) -> None:
+    """Five nodes, none of which is a tracker; the caller knows one of them, and not the one that it calls."""
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(open_one(tmp_path, "first", joins=0))]
+        assert nodes[0].overlay is not None
+        first = nodes[0].overlay.port
+        for name in ("second", "third", "fourth", "fifth"):
+            nodes += [await stack.enter_async_context(open_one(tmp_path, name, joins=first))]
+        for node in nodes[1:]:
+            assert node.overlay is not None
+            await node.overlay.wait_connected(10)
+        addresses = [await node.serve("greeter", Greeter()) for node in nodes[2:4]]
+        for node in nodes[2:4]:
+            assert node.overlay is not None
+            assert await node.overlay.wait_published(20)
+        caller = await stack.enter_async_context(open_one(tmp_path, "caller", joins=first, read_only=True))
+        for address in addresses:
+            assert await caller.call(address, "greeter.hello", "you") == "hello you"
+        found = await caller.find_service("greeter", near=addresses[1])
+        assert [provider.address for provider in found] == [addresses[1], addresses[0]]
+        assert await caller.call_any("greeter.hello", "you") == "hello you"
+        answers = await caller.call_all("greeter.hello", "all")
+        assert answers == dict.fromkeys(addresses, "hello all")
+        with pytest.raises(NodeNotFound):
+            await caller.call("ab" * 20, "greeter.hello", "you")
+        with pytest.raises(NodeNotFound):
+            await caller.find_service("nothing")
