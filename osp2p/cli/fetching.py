@@ -13,11 +13,12 @@ from pathlib import Path
 
 import trio
 
-from osp2p.cli.arguments import UsageError, chosen_trackers
+from osp2p.cli.arguments import UsageError
 from osp2p.cli.console import Console, write_file_to_stdout
 from osp2p.cli.display import Display
 from osp2p.cli.lines import event_line
 from osp2p.cli.linking import is_link, read_link
+from osp2p.cli.overlay_options import chosen_sources
 from osp2p.cli.patterns import Matched, directory_prefix, match_directories, match_words
 from osp2p.cli.records import event_record
 from osp2p.cli.reporting import TrackerNews, open_shown_node
@@ -26,6 +27,7 @@ from osp2p.cli.targets import STDOUT, Plan, check_single, is_directory, plan_tar
 from osp2p.cli.text import escape, shell_word
 from osp2p.content.name import is_glob
 from osp2p.limits import Limits
+from osp2p.overlay.node import OverlayOptions
 from osp2p.peer.events import Event, Remark, TransferDone, TransferFailed
 from osp2p.peer.node import Node, unambiguous
 from osp2p.peer.transfer import GetOptions
@@ -51,7 +53,7 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
     check_words(arguments.names, arguments.output)
     if arguments.json and arguments.output == STDOUT:
         raise UsageError("--json and -o - both write to standard output: leave one out")
-    trackers = _trackers(arguments)
+    trackers, overlay = _sources(arguments)
     news = TrackerNews()
 
     def show(event: Event) -> None:
@@ -61,10 +63,10 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
         elif wanted and news.is_news(event) and (line := event_line(event)):
             console.note(line)
 
-    async with open_shown_node(arguments, trackers, show) as shown:
+    async with open_shown_node(arguments, trackers, show, overlay=overlay) as shown:
         node = shown.node
         if arguments.verbose:
-            console.note(f"asking {' and '.join(trackers)}")
+            console.note(f"asking {' and '.join([*trackers, *(['the overlay'] if overlay is not None else [])])}")
         ending.last_words = partial(_tell_how_to_go_on, arguments, console)
         ending.code = code = await _fetch_all(node, arguments, console)
         ending.last_words = None
@@ -135,16 +137,22 @@ def _links(words: Sequence[str]) -> dict[bytes, Link]:
     return links
 
 
-def _trackers(arguments: Namespace) -> list[str]:
-    """Whom to ask: the links' own trackers, and the chosen one unless there is nothing but links.
+def _sources(arguments: Namespace) -> tuple[list[str], OverlayOptions | None]:
+    """Whom to ask: the links' own trackers, and the chosen ones unless there is nothing but links; and the overlay.
 
     Raises:
-        UsageError: a link that is none.
+        UsageError: a link that is none, or one without a tracker where there is no overlay to look in.
     """
-    linked = [str(Address(link.host, link.port)) for link in map(read_link, filter(is_link, arguments.names))]
+    links = [read_link(word) for word in arguments.names if is_link(word)]
+    trackers = [str(Address(link.host, link.port)) for link in links if link.host]
+    chosen, overlay = chosen_sources(arguments, read_only=arguments.seed is None)
     if arguments.tracker or not all(map(is_link, arguments.names)):
-        linked = [*chosen_trackers(arguments), *linked]
-    return list(dict.fromkeys(linked))
+        trackers = [*chosen, *trackers]
+    if overlay is None and not all(link.host for link in links):
+        raise UsageError(
+            "a link without a tracker is looked up in the overlay: name a node of it with --join HOST:PORT"
+        )
+    return list(dict.fromkeys(trackers)), overlay
 
 
 async def _match(node: Node, words: list[bytes], *, recursive: bool) -> tuple[Matched, dict[bytes, FileEntry]]:

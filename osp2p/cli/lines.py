@@ -7,9 +7,11 @@ from typing import TypeVar
 
 from osp2p.cli.text import count_of, escape, format_rate, format_size
 from osp2p.peer.events import (
+    Alone,
     Event,
     FileAdded,
     FileRemoved,
+    Joined,
     Listening,
     NotShared,
     Registered,
@@ -71,6 +73,20 @@ def _tracker_connected(event: TrackerConnected) -> str:
 @_writes(TrackerLost)
 def _tracker_lost(event: TrackerLost) -> str:
     return f"tracker {event.tracker} is out of reach: {event.reason}; trying again"
+
+
+@_writes(Joined)
+def _joined(event: Joined) -> str:
+    return f"joined the overlay: {count_of(event.neighbours, 'neighbour')} so far"
+
+
+@_writes(Alone)
+def _alone(event: Alone) -> str:
+    if event.other_network is not None:
+        return f"the node at {event.other_network} belongs to another network; trying again"
+    if event.tried:
+        return f"alone in the overlay: no answer from {', '.join(map(str, event.tried))}; trying again"
+    return f"alone in the overlay so far: others join through port {event.port} of this machine"
 
 
 @_writes(TrackerSaid)

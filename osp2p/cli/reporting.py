@@ -10,6 +10,7 @@ import trio
 
 from osp2p.net import Admission
 from osp2p.net.groups import one_error
+from osp2p.overlay.node import OverlayOptions
 from osp2p.peer.events import Event, Registered, Report, TrackerConnected, TrackerLost
 from osp2p.peer.node import Node, open_node
 
@@ -57,7 +58,11 @@ class ShownNode:
 
 @asynccontextmanager
 async def open_shown_node(
-    arguments: Namespace, trackers: Sequence[str], show: Callable[[Event], None], admission: Admission | None = None
+    arguments: Namespace,
+    trackers: Sequence[str],
+    show: Callable[[Event], None],
+    admission: Admission | None = None,
+    overlay: OverlayOptions | None = None,
 ) -> AsyncIterator[ShownNode]:
     """Open a node as the arguments say.
 
@@ -65,7 +70,7 @@ async def open_shown_node(
         arguments: `alias`, `port`, `limit_up`, `limit_down`, and endings that are not shared in `without`, if any.
         trackers: as `open_node` takes them.
         show: gets each event; what it raises ends the block.
-        admission: as `open_node` takes it.
+        admission, overlay: as `open_node` takes them.
     """
     send, receive = trio.open_memory_channel[Event | trio.Event](float("inf"))
 
@@ -89,5 +94,6 @@ async def open_shown_node(
                     limit_down=arguments.limit_down,
                     without=getattr(arguments, "without", ()),
                     admission=admission,
+                    overlay=overlay,
                 ) as node:
                     yield ShownNode(node, send)

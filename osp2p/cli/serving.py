@@ -13,6 +13,7 @@ from osp2p.cli.arguments import UsageError, chosen_trackers
 from osp2p.cli.console import Console
 from osp2p.cli.exits import DONE
 from osp2p.cli.lines import event_line
+from osp2p.cli.overlay_options import chosen_overlay, chosen_sources
 from osp2p.cli.parsers import TRACKER_PORT
 from osp2p.cli.records import event_record
 from osp2p.cli.reporting import ShownNode, TrackerNews, open_shown_node
@@ -22,6 +23,8 @@ from osp2p.errors import Osp2pError
 from osp2p.limits import Limits
 from osp2p.net import Admission, TcpNetwork
 from osp2p.net.groups import one_error
+from osp2p.overlay.keys import DEFAULT_NETWORK
+from osp2p.overlay.node import OverlayOptions
 from osp2p.peer.events import (
     Event,
     FileAdded,
@@ -127,11 +130,13 @@ class SharingDisplay:
             return self._left_out <= MOST_LEFT_OUT
         return not isinstance(event, FileAdded | FileRemoved)
 
-    def become_ready(self, directory: str, files: int) -> None:
-        """Say that the directory is shared; from now on every change is news."""
+    def become_ready(self, directory: str | None, files: int) -> None:
+        """Say that the directory is shared, if there is one; from now on every change is news."""
         for event in self._away.values():
             self._show(event)
         self._ready = True
+        if directory is None:
+            return
         if self._console.json:
             self._console.records([{"event": "sharing", "directory": escape(directory), "files": files}])
             return
@@ -152,7 +157,8 @@ async def share(arguments: Namespace, console: Console) -> int:
     if not arguments.host:
         if arguments.tracker_port is not None:
             raise UsageError("--tracker-port belongs to --host, which runs a tracker: add --host, or name one with -t")
-        return await _share(arguments, console, chosen_trackers(arguments))
+        trackers, overlay = chosen_sources(arguments, read_only=False)
+        return await _share(arguments, console, trackers, overlay=overlay)
     if arguments.tracker:
         raise UsageError("--host runs a tracker of its own: leave out -t")
     admission = Admission(Limits())  # one for both servers, because they share this process's file descriptors
@@ -160,7 +166,8 @@ async def share(arguments: Namespace, console: Console) -> int:
         async with trio.open_nursery() as nursery:
             port = TRACKER_PORT if arguments.tracker_port is None else arguments.tracker_port
             address = await _start_tracker(nursery, port, TrackerOptions(), admission)
-            await _share(arguments, console, [f"127.0.0.1:{address.port}"], address.port, admission)
+            overlay = chosen_overlay(arguments, read_only=False)
+            await _share(arguments, console, [f"127.0.0.1:{address.port}"], address.port, admission, overlay)
     return DONE
 
 
@@ -180,21 +187,27 @@ async def _share(
     trackers: list[str],
     hosted: int | None = None,
     admission: Admission | None = None,
+    overlay: OverlayOptions | None = None,
 ) -> int:
     """Share until cancelled.
 
     Args:
         hosted: the port of a tracker in this process.
         admission: what it shares with that tracker.
+        overlay: to be in; None: in none.
     """
     display = SharingDisplay(console, verbose=arguments.verbose > 0)
-    async with open_shown_node(arguments, trackers, display.show, admission) as shown:
+    async with open_shown_node(arguments, trackers, display.show, admission, overlay) as shown:
         directory = arguments.directory[0]
         files = await shown.node.share(Path(directory))
         await shown.shown()
         display.become_ready(directory, files)
         if hosted is not None:
             _invite(console, {entry.name for entry in await shown.node.list_files()}, hosted)
+        elif not trackers:
+            names = set(shown.node.shared_names(2))
+            address = await shown.node.listen()
+            invite_to_join(console, address.port, overlay, _pattern(names) if len(names) == 1 else "NAME")
         await trio.sleep_forever()
     return DONE
 
@@ -212,6 +225,23 @@ def _invite(console: Console, names: set[bytes], port: int) -> None:
     console.say(command)
     if len(addresses) > 1:
         console.note(f"other addresses of this tracker: {', '.join(addresses[1:])}")
+
+
+def invite_to_join(console: Console, port: int, options: OverlayOptions | None, word: str) -> None:
+    """Say what others must type to fetch something through this node; or to join, where there is nothing to fetch."""
+    if options is None or options.mainline:
+        return
+    addresses = own_addresses(port)
+    network = "" if options.network == DEFAULT_NETWORK else f" --network {shell_word(options.network)}"
+    command = f"osp2p get {word}" if word else "osp2p node"
+    command += f" --join {addresses[0]}{network}"
+    if console.json:
+        console.records([{"event": "joinable", "addresses": addresses, "command": command}])
+        return
+    console.note("to fetch, type on another machine:" if word else "to join, type on another machine:")
+    console.say(command)
+    if len(addresses) > 1:
+        console.note(f"other addresses of this node: {', '.join(addresses[1:])}")
 
 
 def _pattern(names: set[bytes]) -> str:

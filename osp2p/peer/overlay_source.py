@@ -102,6 +102,21 @@ class OverlaySource:
         """See `HolderSource`."""
         return await self._look(name, b3)
 
+    async def find(self, name: bytes, b3: bytes | None = None) -> list[PeerEntry]:
+        """Everybody who has a file, whatever content: a whole lookup, and what each of them says.
+
+        Args:
+            b3: the content that they must have; None: any.
+
+        Raises:
+            OverlayUnreachable: there is nobody to ask.
+        """
+        search = _Search()
+        await self._run(search, name, b3)
+        if not self._overlay.connected:
+            await self._overlay.wait_connected(0)
+        return list(search.holders.values())
+
     async def _look(self, name: bytes, b3: bytes | None) -> list[PeerEntry]:
         """Who has a file: at once, if somebody is known; else when somebody is, or the lookup is through."""
         search = self._searches.setdefault((name, b3), _Search())

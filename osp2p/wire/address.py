@@ -17,6 +17,9 @@ from osp2p.errors import MalformedLine
 #: Where a tracker listens unless it is told otherwise. Source: the 2007 programs.
 DEFAULT_TRACKER_PORT = 11111
 
+#: Where a peer listens unless its port is taken. Source: the 2007 programs.
+DEFAULT_NODE_PORT = 11112
+
 #: Longest host in bytes that is looked at: more than any IPv6 address with its brackets has.
 _MAX_HOST = 64
 
@@ -97,15 +100,28 @@ def parse_tracker(text: str) -> tuple[str, int]:
     Raises:
         MalformedLine: none of these.
     """
+    return _parse_place(text, "tracker", DEFAULT_TRACKER_PORT)
+
+
+def parse_node(text: str) -> tuple[str, int]:
+    """Read how a user names a node: likewise, with 11112 where the port is left out.
+
+    Raises:
+        MalformedLine: none of these.
+    """
+    return _parse_place(text, "node", DEFAULT_NODE_PORT)
+
+
+def _parse_place(text: str, what: str, default_port: int) -> tuple[str, int]:
     try:
         if text.isascii() and text.isdigit():
             return "127.0.0.1", parse_port(text.encode())
         host, port = _split_tracker(text)
         if host and not any(character.isspace() for character in host):
-            return host, DEFAULT_TRACKER_PORT if port is None else parse_port(os.fsencode(port))
+            return host, default_port if port is None else parse_port(os.fsencode(port))
     except MalformedLine as error:
-        raise MalformedLine(f"{text!r} names no tracker: {error}") from None
-    raise MalformedLine(f"{text!r} names no tracker: write HOST, PORT, HOST:PORT or [IPV6]:PORT")
+        raise MalformedLine(f"{text!r} names no {what}: {error}") from None
+    raise MalformedLine(f"{text!r} names no {what}: write HOST, PORT, HOST:PORT or [IPV6]:PORT")
 
 
 def _split_tracker(text: str) -> tuple[str, str | None]:
