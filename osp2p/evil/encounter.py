@@ -6,11 +6,15 @@ started it allowed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 
-from osp2p.errors import ConnectFailed
+import trio
+
+from osp2p.errors import ConnectFailed, ListenFailed
 from osp2p.evil.bounds import BoundReached, Bounds, Budget, OtherSideLeft, Subnet, Unsound, is_allowed
 from osp2p.evil.network import Listener, Network, Stream
 from osp2p.evil.wire import Wire
@@ -147,11 +151,33 @@ class Target:
             raise OtherSideLeft
         return wire
 
-    async def open_port(self, source: int = 0) -> Listener:
-        """Listen on a free port, where a tracker can reach us; it is closed when the attack ends."""
-        listener = await self._networks[source % len(self._networks)].listen(0)
+    async def serve(
+        self, contents: Mapping[bytes, bytes], meet: Callable[[Victim], Awaitable[None]]
+    ) -> tuple[int, Callable[[], Awaitable[None]]]:
+        """Listen on a free port, where a tracker and downloaders can reach us.
+
+        Args:
+            contents: of the files that we claim to have.
+            meet: what happens to each who connects.
+
+        Returns: the port, and what serves it until the attack ends.
+        """
+        listener = await self._networks[0].listen(0)
         self._listeners.append(listener)
-        return listener
+
+        async def run(stream: Stream, number: int) -> None:
+            victim = Victim(stream, self._budget, number, Random(f"{self._seed} {number}"), contents, self.limits)
+            with suppress(OtherSideLeft, BoundReached):
+                await meet(victim)
+            victim.close()
+
+        async def accept() -> None:
+            with suppress(ListenFailed):
+                async with trio.open_nursery() as nursery:
+                    for number in count():
+                        nursery.start_soon(run, await listener.accept(), number)
+
+        return listener.address.port, accept
 
     def check(self, condition: bool, text: str) -> None:
         """Say what a sound target does.

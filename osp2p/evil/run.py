@@ -56,6 +56,7 @@ class Attacked:
         ended: see `Ended`.
         why: what was unsound, in a sentence, or "".
         exchange: what went over the connection, if it is kept.
+        digest: of all bytes sent, in hex.
     """
 
     attack: str
@@ -66,6 +67,7 @@ class Attacked:
     ended: Ended
     why: str = ""
     exchange: Exchange | None = None
+    digest: str = ""
 
 
 Report = Callable[[Attacked], None]

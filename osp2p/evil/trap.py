@@ -76,7 +76,9 @@ class Trap:
         finally:  # who is let go in the middle has been attacked, too
             seconds = trio.current_time() - began
             name = met.name if isinstance(met, Victim) else b""
-            self._report(Attacked(attack.id, met.host, name, met.sent, seconds, ended, why, met.exchange))
+            self._report(
+                Attacked(attack.id, met.host, name, met.sent, seconds, ended, why, met.exchange, met.digest.hex())
+            )
 
 
 async def listen(network: Network, port: int, allowed: Sequence[Subnet]) -> Listener:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from osp2p.evil.encounter import Target
 from osp2p.evil.registry import attack
-from osp2p.evil.words import quote_all
+from osp2p.evil.words import b3_of, quote_all
 
 #: The longest line that buffers of 2007 take.
 _OLD_BUFFER = 4096
@@ -63,6 +63,21 @@ async def have_the_longest_alias(target: Target) -> None:
         target.check(longest <= target.limits.max_base_peer_line, f"shows an old client a line of {longest} bytes")
         size = sum(len(shown) + 1 for shown in answer.data)
         target.check(size < _OLD_BUFFER, f"answers an old client with {size} bytes")
+
+
+@attack("aliases/longest-hello", against="tracker", breaks="max_hello_peer_line", expect="survived", within=20)
+async def have_the_longest_alias_after_hello(target: Target) -> None:
+    """Registers a holder under the longest alias after HELLO, with a name of a thousand bytes that take three each;
+    a PEER line with all its attributes must still be a line."""
+    alias = quote_all(bytes([255]) * min(target.limits.max_alias, (target.limits.max_line - 60) // 3))
+    name = quote_all(b"n" * 250 + b"/" + target.rng.randbytes(200).replace(b"\0", b"x").replace(b"/", b"y"))
+    wire = await target.log_in(alias, 1000, hello=True)
+    b3 = b3_of(name)
+    await wire.expect(b"HAVE %s size=9 b3=%s" % (name, b3), 2, 5)
+    for line in (b"WHO", b"WANT " + name, b"WANT b3=" + b3):
+        answer = await wire.ask(line)
+        longest = max((len(shown) for shown in answer.data), default=0)
+        target.check(longest <= target.limits.max_line, f"shows a line of {longest} bytes")
 
 
 @attack(

@@ -50,7 +50,7 @@ async def have_things_in_disorder(victim: Victim) -> None:
     "bitfields/many",
     against="downloader",
     role="holder",
-    breaks="max_reply_lines, max_reply_bytes",
+    breaks="max_peer_reply_lines, max_peer_reply_bytes",
     expect="survived",
     within=60,
 )

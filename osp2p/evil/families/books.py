@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import trio
 
+from osp2p.evil.bounds import BoundReached, OtherSideLeft, Unsound
 from osp2p.evil.encounter import Target
 from osp2p.evil.registry import attack
 from osp2p.evil.words import b3_of, write_checksum
@@ -128,6 +131,20 @@ async def poison_a_content(target: Target) -> None:
         if stat.code == 200:
             target.check(b"B3 " + true in stat.data, "lets a stranger change what a name stands for")
         await evil.ask(b"DONTHAVE " + name)
+
+
+@attack("books/peers", against="tracker", breaks="max_peers_per_host", expect="refused", within=60)
+async def register_many_peers(target: Target) -> None:
+    """Registers peers of one address until the tracker takes no more of them; one of another address must still be
+    taken."""
+    most = target.limits.max_peers_per_host
+    taken = 0
+    with contextlib.suppress(OtherSideLeft, BoundReached, Unsound):
+        for number in range(most + 20):
+            await target.log_in(b"many%d" % number, 1 + number)
+            taken += 1
+    target.check(taken <= most, f"registers {taken} peers of one address")
+    await target.log_in(b"other", 1000, 1)
 
 
 @attack("books/spam", against="tracker", breaks="max_base_files", expect="survived", within=30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from osp2p.evil.bounds import Unsound
 from osp2p.evil.encounter import Victim
 from osp2p.evil.registry import attack
 from osp2p.evil.serving import SoundHolder
@@ -13,9 +14,18 @@ BREAKS = "the chunk list proves each chunk"
 
 @attack("chunks/all-wrong", against="downloader", role="holder", breaks=BREAKS, expect="survived", within=30)
 async def lie_always(victim: Victim) -> None:
-    """Serves the right chunk list, and every chunk with one byte changed."""
+    """Serves the right chunk list, and every chunk with one byte changed; who goes on asking for more behind a dozen
+    wrong ones does not look at them."""
 
     class Liar(SoundHolder):
+        asked = 0
+
+        async def get(self) -> None:
+            self.asked += 1
+            if self.asked > 12 and self.victim.sent > 12 * self.each:
+                raise Unsound("goes on asking one whose chunks were all wrong")
+            await super().get()
+
         def body(self, first: int, data: bytes) -> bytes:
             return self.with_wrong_chunks(first, data, set(range(self.count)))
 

@@ -174,7 +174,7 @@ async def _flood(target: Target, said: bytes) -> None:
 @attack(
     "connections/everywhere",
     against="tracker",
-    breaks="max_connections, accept_backoff",
+    breaks="max_connections, accept_backoff, reserved_descriptors",
     expect="survived",
     within=90,
     exhausts=True,

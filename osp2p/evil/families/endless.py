@@ -62,3 +62,15 @@ async def drip(victim: Victim) -> None:
     while True:
         await victim.send(victim.rng.randbytes(1))
         await trio.sleep(1)
+
+
+@attack(
+    "endless/crowd", against="downloader", breaks="max_oversized, max_size", expect="refused", within=120, sybils=12
+)
+async def crowd(victim: Victim) -> None:
+    """Registers as twelve holders, each of which sends zeros without end: whoever takes as much as is allowed from
+    one after the other takes twelve times as much."""
+    await victim.read_name()
+    block = bytes(_BLOCK)
+    while True:
+        await victim.send(block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from osp2p.evil.bounds import Unsound
 from osp2p.evil.encounter import Victim
 from osp2p.evil.registry import attack
 from osp2p.evil.serving import SoundHolder
@@ -177,7 +178,7 @@ async def drip_the_head(victim: Victim) -> None:
     "lengths/endless-reply",
     against="downloader",
     role="holder",
-    breaks="max_reply_lines, max_reply_bytes",
+    breaks="max_peer_reply_lines, max_peer_reply_bytes",
     expect="survived",
     within=90,
 )
@@ -186,8 +187,11 @@ async def never_end_the_reply(victim: Victim) -> None:
 
     class Liar(SoundHolder):
         async def stat(self) -> None:
+            most = self.victim.limits.max_peer_reply_bytes
             while True:
                 await self.victim.send(b"".join(b"HAVE-NOT %d\n" % number for number in range(3000)))
+                if self.victim.sent > 2 * most + 1_000_000:
+                    raise Unsound(f"takes {self.victim.sent} bytes of one reply")
                 await trio.sleep(0.01)
 
     await Liar(victim).run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from osp2p.evil.bounds import Unsound
 from osp2p.evil.encounter import Victim
 from osp2p.evil.registry import attack
 from osp2p.evil.serving import SoundHolder
@@ -100,7 +101,7 @@ async def list_no_hashes(victim: Victim) -> None:
     "lists/endless",
     against="downloader",
     role="holder",
-    breaks="max_reply_lines, max_reply_bytes, reply_timeout",
+    breaks="max_peer_reply_lines, max_peer_reply_bytes, reply_timeout",
     expect="survived",
     within=90,
 )
@@ -114,6 +115,8 @@ async def list_without_end(victim: Victim) -> None:
                 some = range(index, index + 1000)
                 await self.victim.send(b"".join(b"CHUNK %d %s\n" % (number, b"ab" * 32) for number in some))
                 index += 1000
+                if self.victim.sent > 2 * self.victim.limits.max_peer_reply_bytes + 1_000_000:
+                    raise Unsound(f"takes {self.victim.sent} bytes of one chunk list")
                 await trio.sleep(0.01)
 
     await Liar(victim).run()

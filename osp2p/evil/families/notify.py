@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import trio
 
-from osp2p.evil.encounter import Target
+from osp2p.evil.encounter import Target, Victim
 from osp2p.evil.registry import attack
+from osp2p.evil.wire import beside
 
 _NEWS = 40
 
@@ -14,11 +15,19 @@ _NEWS = 40
     "notify/storm", against="tracker", breaks="max_notify_connections, notify_timeout", expect="survived", within=60
 )
 async def have_many_told(target: Target) -> None:
-    """Registers eighty peers that want to be told of new ones, all at one port that accepts nobody, and then forty new
-    peers: three thousand connections that the tracker would have to make."""
-    deaf = await target.open_port()
+    """Registers eighty peers that want to be told of new ones, all at one port that accepts and never reads, and then
+    forty new peers: three thousand connections that the tracker would have to make."""
+    port, serve = await target.serve({}, Victim.linger)
+
+    async def storm() -> None:
+        await _storm(target, port)
+
+    await beside(serve, storm)
+
+
+async def _storm(target: Target, port: int) -> None:
     for number in range(80):
-        wire = await target.log_in(b"deaf%d" % number, deaf.address.port)
+        wire = await target.log_in(b"deaf%d" % number, port)
         await wire.expect(b"NOTIFY", 2)
     for number in range(_NEWS):
         await target.log_in(b"news%d" % number, 1000 + number)

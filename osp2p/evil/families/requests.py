@@ -82,7 +82,7 @@ async def send_an_overlong_complete_request(target: Target) -> None:
     await wire.expect_nothing()
 
 
-@attack("requests/blank", against="uploader", breaks="who connects says what he wants", expect="closed", within=20)
+@attack("requests/blank", against="uploader", breaks="max_blank_lines", expect="closed", within=20)
 async def send_blank_lines(target: Target) -> None:
     """Sends blank lines for as long as they are taken: each is ignored, and none is a request."""
     wire = await target.connect()

@@ -112,7 +112,13 @@ async def have_everything_watched(target: Target) -> None:
     await wire.ask_all(lines, 500)
 
 
-@attack("session/unread", against="uploader", breaks="send_timeout, min_upload_rate", expect="out-waited", within=150)
+@attack(
+    "session/unread",
+    against="uploader",
+    breaks="send_timeout, min_upload_rate, max_unsent",
+    expect="out-waited",
+    within=150,
+)
 async def ask_for_ever_and_never_read(target: Target) -> None:
     """Asks for lists, states and chunk lists as fast as they are taken, and reads none of the answers."""
     wires = [await target.session() for _ in range(5)]
@@ -174,6 +180,26 @@ async def ask_for_thousands_of_ranges(target: Target) -> None:
             target.check(told.setdefault(place, byte) == byte, "sends other bytes for the same range")
 
     await beside(ask, read)
+
+
+@attack("session/all-lists", against="uploader", breaks="max_kept_lists", expect="survived", within=60)
+async def ask_for_all_lists(target: Target) -> None:
+    """Asks for the chunk list of every file there is, on four connections, over and over: what the uploader keeps in
+    memory for it must be bounded, and each list be the same every time."""
+    wire = await target.session()
+    listed = await wire.expect(b"LIST max=500", 2)
+    names = [line.split()[1] for line in listed.data if len(line.split()) > 1]
+
+    async def ask() -> None:
+        wire = await target.session()
+        known: dict[bytes, tuple[bytes, ...]] = {}
+        for name in names * 5:
+            answer = await wire.ask(b"CHUNKS " + name)
+            if answer.code < 300:
+                same = known.setdefault(name, answer.data) == answer.data
+                target.check(same, "gives two chunk lists of one file")
+
+    await together(ask, ask, ask, ask)
 
 
 @attack("session/drip", against="uploader", breaks="idle_timeout", expect="out-waited", within=630)

@@ -10,7 +10,7 @@ from osp2p.evil.bounds import OtherSideLeft, Unsound
 from osp2p.evil.encounter import Target, Victim
 from osp2p.evil.registry import attack
 from osp2p.evil.serving import SoundHolder
-from osp2p.evil.words import quote, write_checksum
+from osp2p.evil.words import b3_of, quote, write_checksum
 
 
 @attack(
@@ -161,6 +161,33 @@ async def register_wrong_facts(target: Target) -> None:
             await new.ask(b"HAVE %s size=999999999999 b3=%s part=yes" % (word, b3))
     target.begin()
     await trio.sleep_forever()
+
+
+@attack(
+    "sybils/poison-b3",
+    against="downloader",
+    role="registrant",
+    breaks="what a name means is said by who registered it first",
+    expect="survived",
+    within=90,
+)
+async def register_another_content(target: Target) -> None:
+    """Registers every file with the checksum that an honest holder of 2007 has registered and with the content id of
+    other bytes, which it serves rightly by all that OSP2P/2 proves: who believes the content id of one and the
+    checksum of the other takes a lie for verified."""
+    contents = {name: target.rng.randbytes(100_000) for name in target.names}
+
+    async def meet(victim: Victim) -> None:
+        await SoundHolder(victim).run()
+
+    port, serve = await target.serve(contents, meet)
+    wire = await target.log_in(b"poison", port, hello=True)
+    for name, lie in contents.items():
+        known = (await wire.ask(b"MD5SUM " + quote(name))).data
+        words = b" ".join([quote(name), *known[:1]])
+        await wire.ask(b"HAVE %s size=%d b3=%s" % (words, len(lie), b3_of(lie)))
+    target.begin()
+    await serve()
 
 
 @attack(

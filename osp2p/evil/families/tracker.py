@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import trio
 
+from osp2p.evil.bounds import Unsound
 from osp2p.evil.encounter import Caller, Fact
 from osp2p.evil.families.malformed import ESCAPES
 from osp2p.evil.lying import SoundTracker
 from osp2p.evil.registry import attack
+from osp2p.evil.words import unquote
 
 #: PEER lines that nobody can parse.
 _UNPARSABLE = b"\n".join(
@@ -19,6 +21,12 @@ _UNPARSABLE = b"\n".join(
         b"",
     )
 )
+
+
+def _check_taken(caller: Caller) -> None:
+    """Say when somebody takes much more of one reply than his limits allow."""
+    if caller.sent > 2 * caller.limits.max_reply_bytes:
+        raise Unsound(f"takes {caller.sent} bytes of one reply")
 
 
 @attack(
@@ -33,6 +41,7 @@ async def greet_for_ever(caller: Caller) -> None:
     """Greets with context lines without end."""
     while True:
         await caller.send(b"200-and another thing:\n" * 1000)
+        _check_taken(caller)
         await trio.sleep(0.01)
 
 
@@ -93,7 +102,14 @@ async def ignore_hello(caller: Caller) -> None:
     await Liar(caller).run()
 
 
-@attack("tracker/deaf", against="downloader", role="tracker", breaks="reply_timeout", expect="refused", within=90)
+@attack(
+    "tracker/deaf",
+    against="downloader",
+    role="tracker",
+    breaks="answer_timeout, tracker_patience, source_patience",
+    expect="refused",
+    within=90,
+)
 async def answer_nothing(caller: Caller) -> None:
     """Answers HELLO, and no question after it."""
 
@@ -158,6 +174,7 @@ async def name_peers_for_ever(caller: Caller) -> None:
                     b"PEER p%d 127.9.%d.%d:9\n" % (number + more, more % 250, 1 + more // 250) for more in range(1000)
                 ]
                 await self.caller.send(b"".join(lines))
+                _check_taken(self.caller)
                 number += 1000
                 await trio.sleep(0.01)
 
@@ -413,5 +430,58 @@ async def register_nothing(caller: Caller) -> None:
     class Liar(SoundTracker):
         def reply(self, verb: bytes, words: list[bytes]) -> bytes:
             return b"200 registered\n" if verb in (b"ADDR", b"HAVE") else super().reply(verb, words)
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/chatter", against="downloader", role="tracker", breaks="max_unasked_lines", expect="survived", within=60
+)
+async def chatter(caller: Caller) -> None:
+    """Answers everything well, and talks on without being asked whenever there is nothing to answer: lines, and whole
+    replies."""
+
+    class Liar(SoundTracker):
+        async def answer(self, verb: bytes, words: list[bytes]) -> None:
+            await super().answer(verb, words)
+            if verb == b"HAVE":
+                await trio.sleep(2)
+                for number in range(500):
+                    await self.caller.send(b"by the way, %d\n" % number)
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/answers-blanks", against="downloader", role="tracker", breaks="unasked_wait", expect="survived", within=60
+)
+async def answer_blank_lines(caller: Caller) -> None:
+    """Speaks as in 2007 and answers blank lines too, as some old ones do, a little late: each answer stands where the
+    next question's is expected."""
+
+    class Liar(SoundTracker):
+        async def run(self) -> None:
+            await self.caller.send(self.greeting())
+            while (line := await self.caller.read_line()) is not None:
+                if not line.strip():
+                    await trio.sleep(0.2)
+                    await self.caller.send(b"500 that is no command\n")
+                elif line[:5].upper() == b"HELLO":
+                    await self.caller.send(b"500 that is no command\n")
+                else:
+                    words = line.split()
+                    await self.answer(words[0].upper(), [unquote(word) for word in words[1:]])
+
+    await Liar(caller).run()
+
+
+@attack("tracker/remarks", against="downloader", role="tracker", breaks="max_remarks", expect="survived", within=60)
+async def remark_on_everything(caller: Caller) -> None:
+    """Answers ADDR and HAVE with a thousand remarks each."""
+
+    class Liar(SoundTracker):
+        def reply(self, verb: bytes, words: list[bytes]) -> bytes:
+            remarks = b"".join(b"220-remark %d\n" % number for number in range(1000))
+            return remarks + b"220 noted\n" if verb in (b"ADDR", b"HAVE") else super().reply(verb, words)
 
     await Liar(caller).run()

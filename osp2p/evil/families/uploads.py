@@ -55,9 +55,9 @@ async def read_a_byte_a_second(target: Target) -> None:
 
 @attack("uploads/greedy", against="uploader", breaks="max_uploads_per_host, busy_retry", expect="survived", within=120)
 async def take_all_places(target: Target) -> None:
-    """Begins more uploads from one address than one may have, in the base protocol and after HELLO, and reads none;
-    whoever comes from another address must be served as before."""
-    count = target.limits.max_uploads_per_host + 20
+    """Begins more uploads from one address than there are places at all, in the base protocol and after HELLO, and
+    reads none; whoever comes from another address must be served as before."""
+    count = target.limits.max_uploads + 20
     for number in range(count):
         with contextlib.suppress(OtherSideLeft, BoundReached):
             wire = await target.connect()
