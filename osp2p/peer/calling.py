@@ -109,7 +109,8 @@ class Calling:
                 self._serving = True
                 take_calls(self._server, calls, HttpDoor(calls, self._limits, anywhere=self._http_anywhere))
                 self._nursery.start_soon(calls.run, lambda: self._addresses(where.port))
-            return calls
+        await calls.wait_announced()
+        return calls
 
     async def _hold_identity(self, task_status: trio.TaskStatus[None]) -> None:
         """Be the only process that serves under the identity, until cancelled."""

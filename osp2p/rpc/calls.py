@@ -90,10 +90,10 @@ class Calls:
         self.server = CallServer(identity, self.services, limits, now)
         self._caller = Caller(network, identity, directory, limits, now, nonce)
         self._finder = Finder(self._caller, directory, self.services, identity.address, limits)
-        self._serving = False
         self._sequence = 0
         self._changed = trio.Event()
-        self._announced = trio.Event()
+        self._told: set[str] = set()
+        self._told_more = trio.Event()
 
     def serve(self, name: str, handler: object, version: str) -> None:
         """Serve a handler's public methods as a service.
@@ -120,7 +120,7 @@ class Calls:
         Cancellation: the call is cancelled there, too.
         """
         address, hints = parse_target(target)
-        if address == self.address and self._serving:
+        if address == self.address and self._finder.serving:
             return await self.call_here(method, arguments, timeout)
         return await self._caller.call(address, method, arguments, timeout, hints)
 
@@ -218,7 +218,7 @@ class Calls:
         Args:
             addresses: where this node listens now, the likeliest first; at least one.
         """
-        self._serving = True
+        self._finder.serving = True
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.server.attendances.run)
             nursery.start_soon(self._announce, addresses)
@@ -236,7 +236,6 @@ class Calls:
             else:
                 failures = 0
                 pause = self._limits.contact_interval
-                self._announced.set()
             with trio.move_on_after(pause):
                 await self._changed.wait()
 
@@ -251,10 +250,14 @@ class Calls:
         await self._directory.publish(sign_contact(self._identity, addresses, self._sequence))
         for name in names:
             await self._directory.announce(name, addresses[0].port)
+        self._told.update(names)
+        self._told_more.set()
+        self._told_more = trio.Event()
 
     async def wait_announced(self) -> None:
-        """Wait until others can find this node and its services, as they were when the directory was told first."""
-        await self._announced.wait()
+        """Wait until the directory has been told of this node and of all that it serves now."""
+        while not self._told.issuperset(self.services.names):
+            await self._told_more.wait()
 
     def close(self) -> None:
         """Close every connection to other nodes; waits for nothing."""

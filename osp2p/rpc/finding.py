@@ -46,8 +46,11 @@ class Finder:
     """Finds providers.
 
     Args:
-        own: the address of this node, which is its own first provider.
+        own: the address of this node, which is its own first provider of what it serves.
         services: what it serves.
+
+    Attributes:
+        serving: whether it takes calls; another process may, under the same address.
     """
 
     def __init__(self, caller: Caller, directory: Directory, services: Services, own: str, limits: Limits) -> None:
@@ -56,6 +59,7 @@ class Finder:
         self._services = services
         self._own = own
         self._limits = limits
+        self.serving = False
 
     async def find(self, service: str) -> list[Provider]:
         """Everybody who has proved within `provider_timeout` that he has a service, the first to do so first.
@@ -88,13 +92,14 @@ class Finder:
 
     async def _search(self, service: str, send: trio.MemorySendChannel[Provider]) -> None:
         with send:
-            if service in self._services.names:
+            seen: set[str] = set()
+            if self.serving and service in self._services.names:
+                seen.add(self._own)
                 send.send_nowait(Provider(self._own, self._services.service(service).version))
             try:
                 claimed = await self._directory.providers(service)
             except Osp2pError as error:
                 raise NodeNotFound(f"cannot ask who has the service {service}: {error}") from error
-            seen = {self._own}
             async with trio.open_nursery() as nursery:
                 possible = [where for where in dict.fromkeys(claimed) if self._directory.local or not where.is_loopback]
                 for where in possible[: self._limits.max_providers]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import random
 from typing import Any
 
 import pytest
@@ -22,12 +24,12 @@ from osp2p.errors import (
 )
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
-from osp2p.rpc.calls import parse_target
+from osp2p.rpc.calls import Calls, parse_target
 from osp2p.rpc.directory import MemoryDirectory
 from osp2p.rpc.document import FAILED, INVALID_ARGUMENTS
 from osp2p.rpc.identity import new_identity
 from osp2p.wire.address import Address
-from tests.rpc.nodes import Clock, open_peer
+from tests.rpc.nodes import Clock, open_peer, virtual_now
 
 Networks = list[MemoryNetwork]
 Directories = list[MemoryDirectory]
@@ -288,6 +290,21 @@ async def test_services_are_found_and_the_nearest_is_called(
         own = await three.calls.find_service("other")
         assert [provider.address for provider in own] == [three.calls.address]
         assert own[0].where is None
+
+
+async def test_a_caller_with_the_identity_of_a_server_calls_it(
+    autojump_clock: MockClock, networks: Networks, directories: Directories
+) -> None:
+    """A command on the machine of a server has the same identity, and is another process."""
+    identity = new_identity()
+    async with open_peer(networks[0], directories[0], identity=identity, clock=Clock()) as server:
+        limits = Limits()
+        caller = Calls(identity, networks[0], directories[0], limits, random.Random(1), os.urandom, virtual_now)
+        assert [provider.address for provider in await caller.find_service("clock")] == [server.calls.address]
+        assert await caller.call(server.calls.address, "clock.whoami") == identity.address
+        assert await caller.call_any("clock.add", 1) == 2
+        assert [provider.where for provider in await caller.find_service("system")] == [server.where]
+        caller.close()
 
 
 async def test_who_claims_a_service_proves_it(
