@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from osp2p import __version__
-from osp2p.cli import grade_parsers, parsers
+from osp2p.cli import call_parsers, grade_parsers, overlay_options, parsers, trial_parsers
 from osp2p.cli.arguments import HelpWanted, OptionParser, UsageError
 from osp2p.cli.console import Console, discard_stdout, set_up_logging, standard_streams
 from osp2p.cli.descriptors import raise_descriptor_limit
@@ -96,6 +96,12 @@ def _lab(arguments: Namespace, console: Console, ending: Ending) -> int:
     return ending.run(partial(run_scenario, arguments, console, ending))
 
 
+def _crashes(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.trials import run_crashes_trial
+
+    return ending.run(partial(run_crashes_trial, arguments, console, ending))
+
+
 def _old_peer(arguments: Namespace, console: Console, ending: Ending) -> int:
     if arguments.evil is not None:
         from osp2p.cli.attacking import run_evil
@@ -104,6 +110,42 @@ def _old_peer(arguments: Namespace, console: Console, ending: Ending) -> int:
     from osp2p.cli.serving import run_old_peer
 
     return ending.run(partial(run_old_peer, arguments, console))
+
+
+def _node(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.overlaying import run_node
+
+    return ending.run(partial(run_node, arguments, console))
+
+
+def _find(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.overlaying import find
+
+    return ending.run(partial(find, arguments, console))
+
+
+def _overlay(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.overlaying import show_overlay
+
+    return ending.run(partial(show_overlay, arguments, console))
+
+
+def _serve(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.calling import serve
+
+    return ending.run(partial(serve, arguments, console))
+
+
+def _call(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.calling import call
+
+    return ending.run(partial(call, arguments, console))
+
+
+def _services(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.calling import list_services
+
+    return ending.run(partial(list_services, arguments, console))
 
 
 def _grade(arguments: Namespace, console: Console, ending: Ending) -> int:
@@ -123,6 +165,13 @@ COMMANDS: dict[str, Command] = {
     "link": Command(parsers.link_parser, _link),
     "verify": Command(parsers.verify_parser, _verify),
     "lab": Command(parsers.lab_parser, _lab),
+    "crashes": Command(trial_parsers.crashes_parser, _crashes),
+    "node": Command(overlay_options.node_parser, _node, DONE),
+    "find": Command(overlay_options.find_parser, _find),
+    "overlay": Command(overlay_options.overlay_parser, _overlay),
+    "serve": Command(call_parsers.serve_parser, _serve, DONE),
+    "call": Command(call_parsers.call_parser, _call),
+    "services": Command(call_parsers.services_parser, _services),
     "grade": Command(grade_parsers.grade_parser, _grade),
 }
 
@@ -138,16 +187,25 @@ TOPICS: dict[str, dict[str, str]] = {
         "verify": "tell whether a file on this machine has the content of a link",
     },
     "look": {
+        "find": "find in the overlay who has a file, or where a node is",
+        "overlay": "show what a node on this machine knows of the overlay",
         "ls": "list the files that the tracker knows",
         "who": "list the peers that are logged in",
         "checksum": "print the checksum that the tracker knows of a file",
         "md5": "print the checksum of a file on this machine",
     },
+    "call": {
+        "serve": "serve Python methods to every node",
+        "call": "call a method of a node, by its address or by what it serves",
+        "services": "list who serves what",
+    },
     "run for others": {
         "tracker": "run a tracker, which knows who has which file",
+        "node": "be a node of the overlay, which needs no tracker",
     },
     "test and study": {
         "lab": "run a scenario: a tracker, sharers, attackers and fetchers, and what must come true",
+        "crashes": "kill fetches and trackers at random moments, and see what they leave",
         "grade": "grade anybody's tracker, peer or downloader: protocol, robustness, speed",
     },
 }

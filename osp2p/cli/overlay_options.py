@@ -149,8 +149,8 @@ def overlay_parser() -> OptionParser:
     parser = OptionParser(
         "osp2p overlay",
         "[HOST:PORT] [--json]",
-        "Show what a node on this machine knows of the overlay: its address, its neighbours, what it keeps for others,\n"
-        "what it announces, and how many datagrams came and went.",
+        "Show what a node on this machine knows of the overlay: its address, its neighbours, what it keeps for\n"
+        "others, what it announces, and how many datagrams came and went.",
         [
             ("osp2p overlay", "of the node at port 11112"),
             ("osp2p overlay 11113", "of another one"),

@@ -19,6 +19,7 @@ from osp2p.cli.arguments import (
     size,
 )
 from osp2p.cli.exits import DONE, NOT_PASSED, describe_codes
+from osp2p.cli.overlay_options import add_overlay_options
 
 #: The port of a tracker. Source: the 2007 tracker.
 TRACKER_PORT = 11111
@@ -75,16 +76,20 @@ def share_parser() -> OptionParser:
     """``osp2p share``."""
     parser = OptionParser(
         "osp2p share",
-        "DIR [-t HOST:PORT | --host [--tracker-port PORT]] [--port PORT] [--alias NAME] [--json] [-q]",
+        "DIR [-t HOST:PORT | --host [--tracker-port PORT]] [--join HOST:PORT | --overlay] [--port PORT]\n"
+        "                   [--alias NAME] [--json] [-q]",
         "Share a directory with its sub-directories, live, until SIGINT or SIGTERM. Never shared: dotfiles, partial\n"
         "downloads, *~, anything that is no regular file, and what a symbolic link reaches outside DIR.",
         [
             ("osp2p share photos -t 192.0.2.7", "share it with whoever uses that tracker"),
             ("osp2p share photos --host", "run the tracker, too, and print what others must type"),
+            ("osp2p share photos --overlay", "without any tracker; print what others must type"),
+            ("osp2p share photos --join 192.0.2.7:11112", "the same, once there is somebody to join"),
         ],
     )
     parser.add_words("directory", "DIR", "the directory", 1, 1)
     add_tracker_option(parser)
+    add_overlay_options(parser)
     parser.add_argument("--host", action="store_true", help="run the tracker in this process, too")
     parser.add_argument(
         "--tracker-port",
@@ -114,8 +119,8 @@ def get_parser() -> OptionParser:
     """``osp2p get``."""
     parser = OptionParser(
         "osp2p get",
-        "NAME|LINK… [-t HOST:PORT] [-o DIR|FILE|-] [-r] [--force] [--require-verified] [--max-size SIZE]\n"
-        "                 [--seed[=TIME]] [--limit-up RATE] [--limit-down RATE] [--json] [-q]",
+        "NAME|LINK… [-t HOST:PORT] [--join HOST:PORT] [-o DIR|FILE|-] [-r] [--force] [--require-verified]\n"
+        "                 [--max-size SIZE] [--seed[=TIME]] [--limit-up RATE] [--limit-down RATE] [--json] [-q]",
         "Fetch files, all at a time and each from whoever serves it, and verify them. A NAME is taken literally; if\n"
         "no file has it and it holds *, ? or [, it is a pattern (** stands for any sub-directories). A file that is\n"
         "here already is not fetched again; one with other content stays, and what arrives becomes NAME~1~.\n"
@@ -126,11 +131,13 @@ def get_parser() -> OptionParser:
             ("osp2p get '**'", "fetch everything, with its sub-directories"),
             ("osp2p get -r photos", "fetch all that is below photos/"),
             ("osp2p get notes.txt -o -", "print it, once it is verified"),
+            ("osp2p get cat.jpg --join 192.0.2.7:11112", "without any tracker: find it in the overlay"),
         ],
         f"{_SIZES}\n\n{_EXIT_CODES}",
     )
     parser.add_words("names", "NAME", "a file's name as `osp2p ls` shows it, or a pattern in quotes", 1)
     add_tracker_option(parser)
+    add_overlay_options(parser)
     parser.add_argument(
         "-o",
         "--output",

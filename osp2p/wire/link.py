@@ -1,8 +1,9 @@
 """Links: a file that needs no prior knowledge to be fetched, in one word.
 
-Grammar: ``osp2p://tracker:port/name#b3=HEX``. In the name, all but letters, digits and ``/ . _ + , -`` is quoted
-as ``%XX``. The tracker is a host name, an IPv4 address or an IPv6 address in brackets; ``:port`` may be left out where
-it is 11111, and both for a file that is found without a tracker (``osp2p:///name#b3=HEX``). HEX is 64 lower-case digits. So a shell takes a link as it is.
+Grammar: ``osp2p://tracker:port/name#b3=HEX``, or ``osp2p:///name#b3=HEX`` for a file that is found without a tracker.
+In the name, all but letters, digits and ``/ . _ + , -`` is quoted as ``%XX``. The tracker is a host name, an IPv4
+address or an IPv6 address in brackets; ``:port`` may be left out where it is 11111. HEX is 64 lower-case digits. So a
+shell takes a link as it is.
 """
 
 from __future__ import annotations
