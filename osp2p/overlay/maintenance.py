@@ -86,6 +86,7 @@ class Maintenance:
             self._asking -= 1
             if isinstance(answer, Failure) and answer.network not in (b"", self._engine.network):
                 self.other_network = address
+                self._changed()
             if isinstance(answer, Response) and address in self._joins:
                 self._joins[address] = self._engine.may_be(Contact(answer.sender, address))
 

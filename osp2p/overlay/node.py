@@ -218,7 +218,7 @@ class Overlay:
             OverlayUnreachable: nobody answered in time; the node goes on trying.
         """
         with trio.move_on_after(seconds):
-            while not self._maintenance.connected:
+            while not self._maintenance.connected and not self._is_elsewhere():
                 await self._changed.wait()
         if self._maintenance.connected:
             return
@@ -228,6 +228,10 @@ class Overlay:
                 f"the node at {self._maintenance.other_network} belongs to another network than {self.network}"
             )
         raise OverlayUnreachable(f"no node of the overlay answers ({where})")
+
+    def _is_elsewhere(self) -> bool:
+        """Whether the one node that we know of belongs to another network, so that there is nothing to wait for."""
+        return self._maintenance.other_network is not None and len(self._tried) == 1
 
     async def wait_settled(self, seconds: float) -> bool:
         """Wait until the node has found its place. Returns: whether it has, in time."""

@@ -43,6 +43,10 @@ EXAMPLES: list[events.Event] = [
     events.Remark(b"", "this node is not reachable"),
     events.TransferDone(HOSTILE, Path("x\udcff"), 1000, 900, 100, "b3", 0.5, sources=SOURCES),
     events.TransferFailed(HOSTILE, NobodyHasIt("nobody has it\x1b")),
+    events.Joined(1),
+    events.Alone(11112, (), None),
+    events.Alone(11112, (HERE,), None),
+    events.Alone(11112, (HERE,), HERE),
 ]
 
 
@@ -119,6 +123,10 @@ def test_a_failure_names_its_class_and_exit_code() -> None:
         ),
         (events.TransferFailed(b"x", NobodyHasIt("nobody has it")), "x: nobody has it"),
         (events.TransferStarted(b"x", 1, 1), None),
+        (events.Joined(2), "joined the overlay: 2 neighbours so far"),
+        (events.Alone(5, (), None), "alone in the overlay so far: others join through port 5 of this machine"),
+        (events.Alone(5, (HERE,), None), "alone in the overlay: no answer from 192.0.2.7:11112; trying again"),
+        (events.Alone(5, (HERE,), HERE), "the node at 192.0.2.7:11112 belongs to another network; trying again"),
     ],
 )
 def test_lines_by_example(event: events.Event, line: str | None) -> None:
