@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from osp2p import __version__
-from osp2p.cli import call_parsers, grade_parsers, overlay_options, parsers, trial_parsers
+from osp2p.cli import call_parsers, evil_parsers, grade_parsers, overlay_options, parsers, trial_parsers
 from osp2p.cli.arguments import HelpWanted, OptionParser, UsageError
 from osp2p.cli.console import Console, discard_stdout, set_up_logging, standard_streams
 from osp2p.cli.descriptors import raise_descriptor_limit
@@ -148,6 +148,12 @@ def _services(arguments: Namespace, console: Console, ending: Ending) -> int:
     return ending.run(partial(list_services, arguments, console))
 
 
+def _evil(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.attacking import attack
+
+    return ending.run(partial(attack, arguments, console))
+
+
 def _grade(arguments: Namespace, console: Console, ending: Ending) -> int:
     from osp2p.cli.grading import grade
 
@@ -173,6 +179,7 @@ COMMANDS: dict[str, Command] = {
     "call": Command(call_parsers.call_parser, _call),
     "services": Command(call_parsers.services_parser, _services),
     "grade": Command(grade_parsers.grade_parser, _grade),
+    "evil": Command(evil_parsers.evil_parser, _evil),
 }
 
 OLD_TRACKER = Command(parsers.old_tracker_parser, _tracker, DONE)
@@ -207,6 +214,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "lab": "run a scenario: a tracker, sharers, attackers and fetchers, and what must come true",
         "crashes": "kill fetches and trackers at random moments, and see what they leave",
         "grade": "grade anybody's tracker, peer or downloader: protocol, robustness, speed",
+        "evil": "attack a tracker, a peer or a downloader in one way of many, and see how it stands it",
     },
 }
 

@@ -7,15 +7,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import trio
 
+from osp2p.wire.address import Address
+
 #: How long a process has for leaving when it is told to.
 LEAVE_WITHIN = 10.0
 
+#: How long the kernel has for ending a process that was killed.
+_KILLED_WITHIN = 5.0
+
 _TAIL_LINES = 12
+
+#: How often, in seconds, it is looked at what a program has said.
+_LOOK_EVERY = 0.05
+
+
+class ProgramEnded(Exception):
+    """A program has ended that should not. Its text says with what last words."""
 
 
 class Program:
@@ -30,6 +42,11 @@ class Program:
         self._process = process
         self._out = out
         self._err = err
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     @property
     def runs(self) -> bool:
@@ -49,6 +66,20 @@ class Program:
         self._process.kill()
         return await self._process.wait()
 
+    async def wait_for(self, event: str) -> list[dict[str, object]]:
+        """Wait until it has written records of a kind. Returns: all that there are.
+
+        Raises:
+            ProgramEnded: it has ended before.
+        """
+        while True:
+            ended = not self.runs
+            if found := [record for record in self.records() if record.get("event") == event]:
+                return found
+            if ended:
+                raise ProgramEnded("\n".join([f"{self.who} has ended; its last words:", *self.last_words()]))
+            await trio.sleep(_LOOK_EVERY)
+
     def kill(self) -> None:
         """End it now; waits for nothing."""
         if self.runs:
@@ -63,6 +94,42 @@ class Program:
         """The end of what it said to people."""
         text = self._err.read_bytes().decode("utf-8", "backslashreplace")
         return text.splitlines()[-_TAIL_LINES:]
+
+
+async def kill_all(programs: Iterable[Program]) -> None:
+    """Kill programs, and wait for the kernel's part, so that their directory can be removed. It is not cancelled."""
+    programs = list(programs)
+    for program in programs:
+        program.kill()
+    with trio.move_on_after(_KILLED_WITHIN, shield=True):
+        for program in programs:
+            await program.wait()
+
+
+async def start_tracker(
+    who: str, directory: Path, options: Sequence[str] = (), port: int = 0
+) -> tuple[Program, Address]:
+    """Start a tracker, and wait until it listens.
+
+    Args:
+        who: for people.
+        directory: as `start_program` takes it.
+        options: behind ``osp2p tracker``.
+        port: where it listens; 0: any free one.
+
+    Returns: the process, and its address on this machine.
+
+    Raises:
+        ProgramEnded: it has ended instead.
+    """
+    words = ["tracker", "--port", str(port), "--local", "--json", *options]
+    program = await start_program(who, words, directory)
+    try:
+        listening = (await program.wait_for("listening"))[0]
+    except BaseException:
+        await kill_all([program])
+        raise
+    return program, Address("127.0.0.1", int(str(listening["port"])))
 
 
 async def start_program(who: str, arguments: Sequence[str | bytes], directory: Path) -> Program:

@@ -15,7 +15,7 @@ from osp2p.errors import Osp2pError
 from osp2p.evil import Attacked, Bounds, run_evil_peer
 from osp2p.lab.files import Pool
 from osp2p.lab.holder import run_holder
-from osp2p.lab.process import Program, start_program
+from osp2p.lab.process import Program, ProgramEnded, kill_all, start_program, start_tracker
 from osp2p.lab.table import MB, Attack, File, Get, Hold, Row, Scenario, Share, Track
 from osp2p.limits import DEFAULT, MIB
 from osp2p.net import LineConnection, TcpNetwork
@@ -30,7 +30,6 @@ Tell = Callable[[str], None]
 BOUNDS = Bounds(connection_bytes=32 * MIB, connection_seconds=60, total_bytes=4096 * MIB)
 
 _LOOK_EVERY = 0.05
-_KILLED_WITHIN = 5.0
 
 
 class WorldFailed(Exception):
@@ -159,11 +158,7 @@ async def _end_programs(world: World) -> AsyncIterator[None]:
             for who in world.programs:
                 nursery.start_soon(_end_program, world, who)
     finally:
-        for program in world.programs.values():
-            program.kill()
-        with trio.move_on_after(_KILLED_WITHIN, shield=True):  # the kernel's part, before their directory is removed
-            for program in world.programs.values():
-                await program.wait()
+        await kill_all(world.programs.values())
 
 
 async def _end_program(world: World, who: str) -> None:
@@ -194,12 +189,12 @@ def _files(files: Sequence[File]) -> str:
 
 
 async def _track(world: World, who: str, action: Track) -> None:
-    options = ["--port", "0", "--local", "--json", *(["--fakes"] if action.fakes else [])]
-    program = world.programs[who] = await start_program(who, ["tracker", *options], world.directory)
-    while not (listening := [record for record in program.records() if record.get("event") == "listening"]):
-        _check_runs(program)
-        await trio.sleep(_LOOK_EVERY)
-    world.tracker = Address("127.0.0.1", int(str(listening[0]["port"])))
+    try:
+        world.programs[who], world.tracker = await start_tracker(
+            who, world.directory, ["--fakes"] if action.fakes else []
+        )
+    except ProgramEnded as error:
+        raise WorldFailed(str(error)) from error
     fakes = ", which puts 250 fake peers into every answer" if action.fakes else ""
     world.tell(f"{who}: a tracker at {world.tracker}{fakes}")
 
@@ -295,9 +290,7 @@ async def _get(world: World, who: str, action: Get) -> None:
     try:
         code = await program.wait()
     finally:
-        program.kill()
-        with trio.move_on_after(_KILLED_WITHIN, shield=True):
-            await program.wait()
+        await kill_all([program])
     seconds = trio.current_time() - begun
     final = {str(one.get("wire")): one for one in program.records() if one.get("event") in ("done", "failed")}
     world.fetched[who] = Fetched(code, seconds, directory, final)
