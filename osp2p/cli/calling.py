@@ -210,9 +210,11 @@ def json_value(value: Any) -> Any:
 
 
 def _lines(value: Any) -> list[str]:
-    """What a call returned, for people: a text as it is, all else as JSON."""
+    """What a call returned, for people: texts and dates as they are, all else as JSON."""
     if isinstance(value, str):
         return value.splitlines() or [""]
+    if isinstance(value, datetime):
+        return [value.isoformat(" ")]
     return json.dumps(json_value(value), indent=2, ensure_ascii=False).splitlines()
 
 

@@ -77,6 +77,8 @@ def plain(line: str) -> str:
     line = re.sub(r"osp2p://[\w.\[\]:]+", "osp2p://#", line)
     line = re.sub(r"(listens on port \d+:) .*", r"\1 #", line)
     line = re.sub(r"(127\.0\.0\.1:)\d{5}\b", r"\1#", line)
+    line = re.sub(r"\b[0-9a-f]{40}\b", "# (address)", line)
+    line = re.sub(r"(--join) [\w.:\[\]]+", r"\1 #", line)
     line = re.sub(r"\b\d+(\.\d+)? [kMG]?B\b", "# B", line)
     return re.sub(r"\b\d+(\.\d+)? s\b", "# s", line)
 

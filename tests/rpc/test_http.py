@@ -235,15 +235,16 @@ async def test_pythons_client() -> None:
                 assert (results[0], results[1]) == (3, 7)
                 with pytest.raises(xmlrpc.client.Fault):
                     results[2]
-                for call, code in (
-                    (lambda: there.clock.fail("no"), -32500),
-                    (lambda: there.clock.nothing(), NO_SUCH_METHOD),
-                    (lambda: client.nothing.add(), NO_SUCH_METHOD),
-                    (lambda: client.nothing(), NO_SUCH_METHOD),
-                    (lambda: getattr(client, "ab" * 20).clock.add(1), NOT_REACHED),
+                nowhere = getattr(client, "ab" * 20)
+                for method, arguments, code in (
+                    (there.clock.fail, ["no"], -32500),
+                    (there.clock.nothing, [], NO_SUCH_METHOD),
+                    (client.nothing.add, [], NO_SUCH_METHOD),
+                    (client.nothing, [], NO_SUCH_METHOD),
+                    (nowhere.clock.add, [1], NOT_REACHED),
                 ):
                     with pytest.raises(xmlrpc.client.Fault) as caught:
-                        call()
+                        method(*arguments)
                     assert caught.value.faultCode == code, caught.value
 
         await in_thread(work)
