@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -27,7 +28,6 @@ from osp2p.cli.targets import STDOUT, Plan, check_single, is_directory, plan_tar
 from osp2p.cli.text import escape, shell_word
 from osp2p.content.name import is_glob
 from osp2p.limits import Limits
-from osp2p.overlay.node import OverlayOptions
 from osp2p.peer.events import Event, Remark, TransferDone, TransferFailed
 from osp2p.peer.node import Node, unambiguous
 from osp2p.peer.transfer import GetOptions
@@ -35,6 +35,9 @@ from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address
 from osp2p.wire.entry import FileEntry
 from osp2p.wire.link import Link
+
+if TYPE_CHECKING:
+    from osp2p.overlay.node import OverlayOptions
 
 #: Seconds for which others are served without a word after all is done.
 PATIENCE = 1.0

@@ -5,14 +5,17 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
 from osp2p.net import Admission
 from osp2p.net.groups import one_error
-from osp2p.overlay.node import OverlayOptions
 from osp2p.peer.events import Event, Registered, Report, TrackerConnected, TrackerLost
 from osp2p.peer.node import Node, open_node
+
+if TYPE_CHECKING:
+    from osp2p.overlay.node import OverlayOptions
 
 
 class TrackerNews:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 
 #: What a size may end in: powers of 10 and of 2. Case matters to nobody.
 _UNITS = {"": 1, "b": 1} | {
@@ -110,6 +108,8 @@ def json_name(raw: bytes) -> str:
 
 def json_line(record: Mapping[str, object]) -> str:
     """Write one record as one line of JSON without its LF, in which nothing can control a terminal either."""
+    import json  # for --json alone
+
     line = json.dumps(record, ensure_ascii=False)
     if line.isprintable():
         return line
@@ -131,6 +131,8 @@ def parse_size(text: str) -> int:
     factor = _UNITS.get(found[2].lower()) if found else None
     if found is None or factor is None:
         raise ValueError(f"'{escape(text)}' is no size: write bytes (500), or 1.5MB, 2GB, 20MiB")
+    from decimal import Decimal  # for options with a size alone
+
     size = Decimal(found[1]) * factor
     if size > LARGEST_SIZE:
         raise ValueError(f"'{escape(text)}' is larger than any file")

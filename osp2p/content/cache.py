@@ -67,10 +67,10 @@ class CachedFile(NamedTuple):
 
 
 def default_path() -> Path:
-    """Where the cache is unless somebody says otherwise. Its form is part of the name."""
+    """Where the cache is unless somebody says otherwise."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("osp2p") / "hashes-1.sqlite"
+    return user_cache_path("osp2p") / "digests.sqlite"
 
 
 class HashCache:

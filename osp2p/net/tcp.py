@@ -259,7 +259,7 @@ class TcpNetwork:
         if not 0 < port < 65536:
             raise ConnectFailed(f"{what}: a port is a number from 1 to 65535")
         try:
-            stream = await trio.open_tcp_stream(host, port)
+            stream = await trio.open_tcp_stream(_lookup_name(host), port)
             return TcpConnection(socket.socket(fileno=stream.socket.detach()))
         except (socket.gaierror, ValueError) as error:  # ValueError: what no host's name can be, such as a..b
             reason = f" ({error.strerror})" if isinstance(error, OSError) else ""
@@ -289,7 +289,7 @@ class TcpNetwork:
 
     async def resolve(self, host: str) -> list[str]:
         try:
-            found = await trio.socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            found = await trio.socket.getaddrinfo(_lookup_name(host), None, type=socket.SOCK_STREAM)
         except (OSError, ValueError):  # ValueError: what no host's name can be, such as a..b
             return []
         by_family = {family: str(name[0]) for family, _, _, _, name in reversed(found)}
@@ -300,6 +300,11 @@ class TcpNetwork:
 
     def local_ipv6_addresses(self) -> list[str]:
         return ipv6_addresses()
+
+
+def _lookup_name(host: str) -> str | bytes:
+    """A host as it is looked up: as bytes where it is ASCII, since looking up text loads the codec of other names."""
+    return host.encode("ascii") if host.isascii() else host
 
 
 def _why(error: OSError) -> str:

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from platformdirs import user_data_path
 
 from osp2p.limits import Limits
 from osp2p.net import Network
-from osp2p.peer.membership import Membership
 from osp2p.peer.server import UploadServer
 from osp2p.wire.address import Address
 
 if TYPE_CHECKING:  # what calls need is imported when the first one is made or served: most nodes do neither
     from osp2p.errors import CallError
+    from osp2p.peer.membership import Membership
     from osp2p.rpc.calls import Calls
     from osp2p.rpc.document import Value
     from osp2p.rpc.finding import Provider
@@ -26,6 +25,8 @@ if TYPE_CHECKING:  # what calls need is imported when the first one is made or s
 
 def default_identity() -> Path:
     """The identity file of a user who names none."""
+    from platformdirs import user_data_path
+
     return user_data_path("osp2p") / "identity"
 
 
@@ -35,7 +36,7 @@ class Calling:
     Args:
         nursery: ends with the node.
         server: answers on the node's port.
-        identity: the file with the node's key.
+        identity: the file with the node's key; None: that of `default_identity`.
         membership: the node's place in an overlay, if it has one by then.
         listen: opens the node's port, and returns where it listens.
         http_anywhere: whether programs of other machines may call through this node.
@@ -59,7 +60,7 @@ class Calling:
         self._limits = limits
         self._rng = rng
         self._server = server
-        self._identity = identity or default_identity()
+        self._identity = identity
         self._membership = membership
         self._listen = listen
         self._http_anywhere = http_anywhere
@@ -85,7 +86,7 @@ class Calling:
             if membership is not None and membership.overlay is not None:
                 local = any(is_loopback(host) for host, _ in membership.options.joins)
                 directory = OverlayDirectory(membership.overlay, self._limits, local=local)
-            identity = load_identity(self._identity)
+            identity = load_identity(self._identity or default_identity())
             self._calls = Calls(identity, self._network, directory, self._limits, self._rng, os.urandom)
         return self._calls
 
@@ -116,7 +117,7 @@ class Calling:
         """Be the only process that serves under the identity, until cancelled."""
         from osp2p.rpc.identity import hold_identity
 
-        with hold_identity(self._identity):
+        with hold_identity(self._identity or default_identity()):
             task_status.started()
             await trio.sleep_forever()
 

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
-from platformdirs import user_cache_path
 
-from osp2p.content.cache import HashCache
 from osp2p.content.name import is_glob, matches_glob
 from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, OverlayError, OverlayUnreachable, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, Listener, Network, TcpNetwork, Visit, serve_visits
-from osp2p.net.datagrams import DatagramNetwork
 from osp2p.net.groups import one_error
 from osp2p.net.throttle import ThrottledNetwork
-from osp2p.overlay.node import Overlay, OverlayOptions
 from osp2p.peer.announce import Announcer, own_address
 from osp2p.peer.calling import Calling, CallingNode
 from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone
 from osp2p.peer.many_fetch import ManyFetch
-from osp2p.peer.membership import Membership
 from osp2p.peer.offer import Offer
-from osp2p.peer.overlay_status import add_overlay_verb
 from osp2p.peer.ports import open_ports
 from osp2p.peer.server import UploadServer
 from osp2p.peer.sharing import Sharing
@@ -40,6 +34,12 @@ from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
 from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address, parse_tracker
 from osp2p.wire.entry import FileEntry, PeerEntry
+
+if TYPE_CHECKING:  # what only some nodes need, that share, or join an overlay, is imported when they do
+    from osp2p.content.cache import HashCache
+    from osp2p.net.datagrams import DatagramNetwork
+    from osp2p.overlay.node import Overlay, OverlayOptions
+    from osp2p.peer.membership import Membership
 
 _AS_USUAL = GetOptions()
 _DEFAULT = Limits()
@@ -59,7 +59,7 @@ class Node(CallingNode):
         trackers: Sequence[tuple[str, int]],
         alias: bytes,
         port: int | None,
-        cache: HashCache,
+        open_cache: Callable[[], HashCache],
         limits: Limits,
         rng: random.Random,
         report: Report,
@@ -88,7 +88,7 @@ class Node(CallingNode):
         self._sources = Sources([self._trackers] if trackers else [], limits)
         self._trackers_answer = True
         self._alias = alias
-        self._sharing = Sharing(cache, limits, report, without)
+        self._sharing = Sharing(open_cache, limits, report, without)
         self._server = UploadServer(self._sharing, limits, report)
         self._calling = Calling(
             nursery,
@@ -160,6 +160,8 @@ class Node(CallingNode):
         Raises:
             ListenFailed: no port is free.
         """
+        from osp2p.peer.overlay_status import add_overlay_verb
+
         self._membership = membership
         add_overlay_verb(self._server.verbs, self._server.features, lambda: membership.overlay)
         if membership.options.read_only:
@@ -461,6 +463,8 @@ class Node(CallingNode):
 
 def _user() -> str:
     """The user's name, or what stands for it where the system knows none, as in some containers."""
+    import getpass  # for those who name no alias
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -523,8 +527,14 @@ async def open_node(
     rng = rng or random.Random()
     alias = alias or os.fsencode(f"{_user()}{rng.randrange(10000)}")
     addresses = [parse_tracker(text) for text in trackers]
-    hash_cache = HashCache(cache or user_cache_path("osp2p") / "digests.sqlite")
-    try:
+
+    with contextlib.ExitStack() as behind:  # what threads of the nursery's tasks may use until they have ended
+
+        def open_cache() -> HashCache:
+            from osp2p.content.cache import HashCache, default_path
+
+            return behind.enter_context(contextlib.closing(HashCache(cache or default_path())))
+
         with one_error():
             async with trio.open_nursery() as nursery:
                 node = Node(
@@ -533,7 +543,7 @@ async def open_node(
                     addresses,
                     alias,
                     port,
-                    hash_cache,
+                    open_cache,
                     limits,
                     rng,
                     report,
@@ -546,6 +556,8 @@ async def open_node(
                 )
                 try:
                     if overlay is not None:
+                        from osp2p.peer.membership import Membership
+
                         await node.join(
                             Membership(
                                 nursery, overlay, network or TcpNetwork(), datagrams, limits, overlay_rng, report
@@ -555,5 +567,3 @@ async def open_node(
                 finally:
                     node.close()
                     nursery.cancel_scope.cancel()
-    finally:
-        hash_cache.close()

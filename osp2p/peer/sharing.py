@@ -10,33 +10,41 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
-from osp2p.content.cache import HashCache
 from osp2p.content.digest import state_of
 from osp2p.errors import TrackerError
 from osp2p.limits import Limits
 from osp2p.net.errors import disk_errors
 from osp2p.peer.announce import Announcement, Told
+from osp2p.peer.changes import LibraryChange, Offered, Removed
 from osp2p.peer.events import FileAdded, FileRemoved, Report
-from osp2p.peer.library import Library, LibraryChange, Offered, Removed, SharedFile, open_library
 from osp2p.peer.offer import Offer
+from osp2p.peer.shared import SharedFile
 from osp2p.peer.trackers import none_of
 from osp2p.wire.address import Address
+
+if TYPE_CHECKING:  # what follows directories is imported when the first one is shared: who only fetches shares none
+    from osp2p.content.cache import HashCache
+    from osp2p.peer.library import Library
 
 
 class Sharing:
     """The shelf of a node, and its announcers.
 
     Args:
-        cache: of digests; the caller closes it.
+        open_cache: opens the cache of digests, once something is shared; the caller closes it.
         report: takes `FileAdded`, `FileRemoved`, and what libraries report.
         without: endings of names in directories that are not shared.
     """
 
-    def __init__(self, cache: HashCache, limits: Limits, report: Report, without: tuple[bytes, ...] = ()) -> None:
-        self._cache = cache
+    def __init__(
+        self, open_cache: Callable[[], HashCache], limits: Limits, report: Report, without: tuple[bytes, ...] = ()
+    ) -> None:
+        self._open_cache = open_cache
+        self._opened: HashCache | None = None
         self._limits = limits
         self._report = report
         self._without = without
@@ -48,6 +56,11 @@ class Sharing:
         self._sorted: list[bytes] | None = None
         self._announcers: list[Told] = []
         self._essential: list[Told] = []
+
+    def _cache(self) -> HashCache:
+        if self._opened is None:
+            self._opened = self._open_cache()
+        return self._opened
 
     # --- the shelf ---
 
@@ -96,11 +109,15 @@ class Sharing:
         Raises:
             StoreError: it cannot be read.
         """
-        async with open_library(directory, self._cache, self._limits, self._report, without=self._without) as library:
+        from osp2p.peer.library import open_library
+
+        async with open_library(directory, self._cache(), self._limits, self._report, without=self._without) as library:
             await self._run(library, lambda: task_status.started(len(library.files)))
 
     async def _run_singles(self, task_status: trio.TaskStatus[Library] = trio.TASK_STATUS_IGNORED) -> None:
-        async with open_library(None, self._cache, self._limits, self._report) as library:
+        from osp2p.peer.library import open_library
+
+        async with open_library(None, self._cache(), self._limits, self._report) as library:
             await self._run(library, lambda: task_status.started(library))
 
     async def _run(self, library: Library, started: Callable[[], None]) -> None:

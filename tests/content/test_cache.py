@@ -245,4 +245,4 @@ def test_a_hundred_thousand_files_load_in_well_under_a_second(caches: Caches, tm
 
 def test_it_lies_in_the_users_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_path() == Path("/somewhere/osp2p/hashes-1.sqlite")
+    assert default_path() == Path("/somewhere/osp2p/digests.sqlite")

@@ -41,7 +41,7 @@ class Told:
 
 def sharing_with(told: Told) -> tuple[Sharing, list[Event]]:
     events: list[Event] = []
-    sharing = Sharing(HashCache(None), Limits(), events.append)
+    sharing = Sharing(lambda: HashCache(None), Limits(), events.append)
     sharing.tell(cast(Announcer, told))
     return sharing, events
 
@@ -134,7 +134,7 @@ class Tried:
 
 
 async def test_one_tracker_is_enough_to_begin_with(autojump_clock: trio.testing.MockClock) -> None:
-    sharing = Sharing(HashCache(None), Limits(), lambda event: None)
+    sharing = Sharing(lambda: HashCache(None), Limits(), lambda event: None)
     await sharing.wait_for_a_tracker()
     for tried in (Tried(1, TrackerError("the first")), Tried(30), Tried(2)):
         sharing.tell(cast(Announcer, tried))
@@ -143,7 +143,7 @@ async def test_one_tracker_is_enough_to_begin_with(autojump_clock: trio.testing.
 
 
 async def test_where_no_tracker_takes_us_one_of_the_reasons_is_told(autojump_clock: trio.testing.MockClock) -> None:
-    sharing = Sharing(HashCache(None), Limits(), lambda event: None)
+    sharing = Sharing(lambda: HashCache(None), Limits(), lambda event: None)
     for seconds in (2, 5):
         sharing.tell(cast(Announcer, Tried(seconds, TrackerError(f"after {seconds} s"))))
     with pytest.raises(TrackerError, match="after 2 s"):
