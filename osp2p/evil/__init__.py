@@ -22,18 +22,19 @@ whoever runs them to judge, and each connection is reported as an `Attacked`::
 seed sends the same bytes.
 """
 
-from osp2p.evil.bounds import DEFAULT_BOUNDS, LOOPBACK, Bounds, Subnet
+from osp2p.evil.bounds import DEFAULT_BOUNDS, LOOPBACK, Bounds, Subnet, find_allowed
 from osp2p.evil.encounter import Caller, Fact, Target, Truth, Victim
 from osp2p.evil.families import FAMILIES
 from osp2p.evil.lure import learn_truth, run_evil_tracker
 from osp2p.evil.network import Network, SocketNetwork
 from osp2p.evil.peer import EvilPeer, run_evil_peer
-from osp2p.evil.registry import LIMIT_NAMES, Attack, attack, find_attacks, list_attacks, select_attacks
+from osp2p.evil.registry import EVERY_ROLE, LIMIT_NAMES, Attack, attack, find_attacks, list_attacks, select_attacks
 from osp2p.evil.run import Attacked, Verdict, run_attack
 from osp2p.evil.wire import Exchange
 
 __all__ = [
     "DEFAULT_BOUNDS",
+    "EVERY_ROLE",
     "FAMILIES",
     "LIMIT_NAMES",
     "LOOPBACK",
@@ -52,6 +53,7 @@ __all__ = [
     "Verdict",
     "Victim",
     "attack",
+    "find_allowed",
     "find_attacks",
     "learn_truth",
     "list_attacks",

@@ -25,6 +25,15 @@ Role = Literal["client", "old holder", "holder", "registrant", "tracker"]
 """What the attacker plays: a client that goes to the victim; a holder that is registered at a tracker as in 2007, or as
 one that speaks OSP2P/2; somebody who only registers, at a tracker that the victim uses; or the tracker itself."""
 
+#: What each role means, for people.
+EVERY_ROLE: dict[Role, str] = {
+    "client": "the attacker goes to the victim",
+    "old holder": "the attacker is a peer of 2007 from which the victim fetches",
+    "holder": "the attacker is a peer from which the victim fetches",
+    "registrant": "the attacker registers at the tracker that the victim asks",
+    "tracker": "the attacker is the tracker that the victim asks",
+}
+
 #: The fields of `Limits`: what `breaks` may name.
 LIMIT_NAMES = frozenset(field.name for field in fields(Limits))
 
