@@ -22,7 +22,17 @@ sys.exit(code)
 """
 
 #: What a plain fetch has no use for, and what costs tens of milliseconds together.
-FOREIGN = {"asyncio", "cryptography", "decimal", "difflib", "encodings.idna", "json", "multiprocessing", "sqlite3", "tqdm"}
+FOREIGN = {
+    "asyncio",
+    "cryptography",
+    "decimal",
+    "difflib",
+    "encodings.idna",
+    "json",
+    "multiprocessing",
+    "sqlite3",
+    "tqdm",
+}
 OURS = ("osp2p.overlay", "osp2p.rpc", "osp2p.tracker", "osp2p.evil", "osp2p.lab", "osp2p.grade")
 MODULES = {"osp2p.peer.library", "osp2p.peer.membership", "osp2p.content.cache", "osp2p.cli.bars", "osp2p.cli.serving"}
 
