@@ -30,10 +30,10 @@ def evil_parser() -> OptionParser:
         "verdict for each; exit code 0 only if all are good. Who fetches from an evil peer or asks an evil tracker\n"
         "must judge for himself what came of it. Only this machine is attacked, unless --network-i-own names more.",
         [
-            ("osp2p evil --list", "every attack: whom it hits, what it pushes on, what a sound program does"),
+            ("osp2p evil --list", "every attack, and what a sound program does"),
             ("osp2p evil 'lines/*' books 127.0.0.1:11111", "two families against a tracker"),
             ("osp2p evil paths/outside 127.0.0.1:11112 --file cat.jpg", "one attack against a peer"),
-            ("osp2p evil --peer chunks -t 127.0.0.1", "claim what the tracker lists, and serve wrong chunks"),
+            ("osp2p evil --peer chunks -t 127.0.0.1", "claim what is listed, and serve wrong chunks"),
             ("osp2p evil tracker/endless-peers --port 5000 -t 127.0.0.1", "lie about what a sound tracker knows"),
         ],
         "docs/zoo.md describes every attack.",
