@@ -38,7 +38,7 @@ async def grade(arguments: Namespace, console: Console) -> int:
     if kind not in KINDS:
         raise UsageError(f"there is no grade for '{escape(kind)}': one of {', '.join(KINDS)}")
     if arguments.list:
-        _list(console, _selected(_checks(kind), arguments))
+        _list(console, _selected(_checks(kind, thorough=arguments.thorough), arguments))
         return DONE
     reports = [path for path in (arguments.junit, arguments.html) if path]
     _check_writable(reports)
@@ -51,11 +51,11 @@ async def grade(arguments: Namespace, console: Console) -> int:
     return DONE if found.passed else NOT_PASSED
 
 
-def _checks(kind: str) -> list[Check]:
+def _checks(kind: str, *, thorough: bool) -> list[Check]:
     if kind == "downloader":
         from osp2p.grade.downloader import downloader_checks
 
-        return downloader_checks()
+        return downloader_checks(thorough=thorough)
     return checks_of("tracker" if kind == "tracker" else "peer")
 
 
@@ -101,6 +101,7 @@ async def _grade(kind: str, rest: list[str], arguments: Namespace, console: Cons
                 selection=_selection(arguments),
                 within=arguments.patience or 60.0,
                 keeps_running=arguments.keeps_running,
+                thorough=arguments.thorough,
             ),
             show,
         )

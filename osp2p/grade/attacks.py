@@ -25,6 +25,9 @@ _TOGETHER = 12
 #: How long an attack has the stage for itself.
 _ALONE = 0.3
 
+#: How long an attack goes on after the program has died: how it took its death is evidence.
+_LAST_WORDS = 0.2
+
 #: The least that a machine of a class must spare.
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -169,6 +172,21 @@ class Sieges:
         self._report(judged)
 
     async def _besiege(self, one: Siege) -> Judged:
+        """Make one attack. A program that was started here and dies is not waited for."""
+        found: list[Judged] = []
+
+        async def make() -> None:
+            found.append(await self._attack(one))
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(make)
+            await self._keeper.wait_death()
+            await trio.sleep(_LAST_WORDS)
+            nursery.cancel_scope.cancel()
+        return found[0] if found else Judged(one.check, "failed", "under the attack, it dies")
+
+    async def _attack(self, one: Siege) -> Judged:
         subject = self._subject
         verdict = await run_attack(
             one.attack,

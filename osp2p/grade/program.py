@@ -16,9 +16,6 @@ from osp2p.errors import CommandFailed
 #: How long a program has for ending when it is told to.
 LEAVE_WITHIN = 3.0
 
-#: How often its memory is looked at.
-WATCH_EVERY = 0.05
-
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TAIL_BYTES = 4000
 
@@ -64,12 +61,6 @@ class Program:
         now = memory_of_session(self._process.pid)
         self.peak = max(self.peak, now)
         return now
-
-    async def watch(self) -> None:
-        """Look at its memory now and then, until cancelled or until it ends."""
-        while self.code is None:
-            self.look()
-            await trio.sleep(WATCH_EVERY)
 
     def signal(self, number: int) -> None:
         """Send a signal to it and all that it started."""

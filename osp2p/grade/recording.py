@@ -35,7 +35,8 @@ class Recorder:
     def __init__(self, note: Note) -> None:
         self._note = note
         self._begun = trio.current_time()
-        self._connections = 0
+        #: How many connections there have been.
+        self.connections = 0
 
     @property
     def seconds(self) -> float:
@@ -56,8 +57,8 @@ class Recorder:
         return self._recorded(connection, Scribe(self._next(), "connect", str(connection.remote)))
 
     def _next(self) -> int:
-        self._connections += 1
-        return self._connections
+        self.connections += 1
+        return self.connections
 
     def _recorded(self, connection: Connection, scribe: Scribe) -> RecordedConnection:
         self.note(scribe.opened(self.seconds))

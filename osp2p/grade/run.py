@@ -13,7 +13,7 @@ from osp2p.errors import ConnectFailed, NotAllowed, NothingAsked, SourceRefused
 from osp2p.evil import LOOPBACK, Subnet
 from osp2p.evil.bounds import is_allowed
 from osp2p.grade.attacks import Force, Siege, Sieges, sieges
-from osp2p.grade.keeper import GONE, Keeper, exchange, have_back, open_keeper
+from osp2p.grade.keeper import GONE, MAX_MEMORY, Keeper, exchange, have_back, open_keeper
 from osp2p.grade.peer_base import PEER_BASE
 from osp2p.grade.peer_extension import PEER_EXTENSION
 from osp2p.grade.peer_speed import PEER_SPEED
@@ -31,9 +31,6 @@ Server = Literal["tracker", "peer"]
 
 #: Largest file of a graded peer: it is kept in memory, and fetched again and again.
 MAX_SPECIMEN = 64 * 1024 * 1024
-
-#: Memory that a program which is started here may take.
-MAX_MEMORY = 512 * 1024 * 1024
 
 MEMORY = Check("robustness/memory", "robustness", f"It never holds more than {MAX_MEMORY >> 20} MiB of memory.")
 
