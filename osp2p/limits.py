@@ -486,6 +486,9 @@ class Limits:
     lookup_timeout: float = 30 * SECONDS
     """After which a lookup ends with what it has."""
 
+    lookup_witnesses: int = 3
+    """How many nodes far away a lookup asks beside the nearest, so that liars who name each other do not close it in."""
+
     max_lookup_same_network: int = 3
     """Most nodes of one public IPv4 network of 24 bits (IPv6: 64) among the candidates of a lookup."""
 

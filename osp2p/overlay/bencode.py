@@ -28,7 +28,11 @@ MAX_DEPTH = 32
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 
 _INTEGER = re.compile(rb"i(0|-?[1-9][0-9]{0,18})e")
-_LENGTH = re.compile(rb"(0|[1-9][0-9]{0,8}):")
+
+_ZERO = ord("0")
+
+#: Digits of the longest length that makes sense.
+_MAX_LENGTH_DIGITS = 9
 
 
 def decode(data: bytes) -> Value:
@@ -62,11 +66,12 @@ def _read(data: bytes, at: int, depth: int) -> tuple[Value, int]:
 
 
 def _read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
-    match = _LENGTH.match(data, at)
-    if match is None:
+    colon = data.find(b":", at, at + _MAX_LENGTH_DIGITS + 1)
+    digits = data[at:colon]
+    if colon < 0 or not digits.isdigit() or (digits[0] == _ZERO and len(digits) > 1):
         raise MalformedDatagram(f"no length at byte {at}")
-    begin = match.end()
-    end = begin + int(match[1])
+    begin = colon + 1
+    end = begin + int(digits)
     if end > len(data):
         raise MalformedDatagram("bytes end before their length is reached")
     return data[begin:end], end
@@ -109,8 +114,7 @@ def encode(value: Value) -> bytes:
 
 def _write(value: Value, parts: list[bytes], depth: int) -> None:
     if isinstance(value, bytes):
-        parts.append(b"%d:" % len(value))
-        parts.append(value)
+        parts.append(b"%d:%b" % (len(value), value))
     elif isinstance(value, int):
         if not _LEAST <= value <= _MOST:
             raise LocalProtocolError("an integer does not fit 64 bits")
@@ -120,9 +124,12 @@ def _write(value: Value, parts: list[bytes], depth: int) -> None:
     elif isinstance(value, dict):
         parts.append(b"d")
         for key in sorted(value):
-            parts.append(b"%d:" % len(key))
-            parts.append(key)
-            _write(value[key], parts, depth + 1)
+            inner = value[key]
+            if isinstance(inner, bytes):
+                parts.append(b"%d:%b%d:%b" % (len(key), key, len(inner), inner))
+            else:
+                parts.append(b"%d:%b" % (len(key), key))
+                _write(inner, parts, depth + 1)
         parts.append(b"e")
     else:
         parts.append(b"l")

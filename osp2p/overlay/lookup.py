@@ -5,6 +5,9 @@ usual does not count any more: another is asked beside it; should it answer afte
 lookup ends when the eight nearest that do answer have answered, and no silent one that is nearer is waited for; that is
 done for a moment only, unless nobody has answered at all.
 
+Beside these, a few nodes that are far from the target are asked at once, whatever else is known: those who lie may name
+each other as the nearest, and honest nodes far away know better.
+
 What answers name is hearsay. A node that names others which are all silent is not believed any more; nodes of one
 public network count only so often; a node's id must fit its address, where the network demands it.
 
@@ -46,6 +49,7 @@ class Candidate:
         away: its distance from the target.
         depth: 0 for a node that was known before, else one more than that of the node which named it.
         namer: the candidate that named it.
+        witness: asked beside the nearest ones.
     """
 
     contact: Contact
@@ -57,6 +61,7 @@ class Candidate:
     named_answered: int = 0
     token: bytes | None = None
     waited_until: float = 0.0
+    witness: bool = False
 
     def __lt__(self, other: Candidate) -> bool:
         return self.away < other.away
@@ -81,6 +86,8 @@ class Lookup:
         self._known: set[Contact] = set()
         self._networks: dict[str, int] = {}
         self.queries = 0
+        self._in_flight = 0
+        self._witnesses: list[Candidate] = []
         #: Whether the lookup was told to end.
         self.stopped = False
 
@@ -98,6 +105,15 @@ class Lookup:
             insort(self._candidates, Candidate(contact, away, depth, namer))
         if len(self._candidates) > self._limits.max_lookup_candidates:
             self._forget()
+
+    def call_witnesses(self, contacts: Iterable[Contact]) -> None:
+        """Take in nodes that are to be asked beside the nearest ones."""
+        contacts = list(contacts)
+        self.add(contacts)
+        for candidate in self._candidates:
+            if candidate.contact in contacts:
+                candidate.witness = True
+                self._witnesses.append(candidate)
 
     def _admit(self, contact: Contact, host: str) -> bool:
         if self._enforce and not fits(contact.id, host):
@@ -133,20 +149,25 @@ class Lookup:
         """Whom to ask now. They count as asked."""
         if self.stopped or now >= self._ends_at:
             return []
-        in_flight = sum(1 for c in self._candidates if c.state is State.ASKED)
-        chosen = []
+        chosen = [candidate for candidate in self._witnesses if candidate.state is State.NEW]
+        for candidate in chosen:
+            candidate.state = State.ASKED
+            self.queries += 1
+        if self._in_flight >= ALPHA:
+            return chosen
         for candidate in self._best():
-            if in_flight >= ALPHA or self.queries >= self._limits.max_lookup_queries:
+            if self._in_flight >= ALPHA or self.queries >= self._limits.max_lookup_queries:
                 break
             if candidate.state is State.NEW:
                 candidate.state = State.ASKED
                 self.queries += 1
-                in_flight += 1
+                self._in_flight += 1
                 chosen.append(candidate)
         return chosen
 
     def note_answer(self, candidate: Candidate, contacts: Iterable[Contact]) -> None:
         """Take in what a candidate has answered."""
+        self._in_flight -= candidate.state is State.ASKED and not candidate.witness
         candidate.state = State.ANSWERED
         if candidate.namer is not None:
             candidate.namer.named_answered += 1
@@ -159,6 +180,7 @@ class Lookup:
             waited_until: how long the end of the lookup may wait for it.
         """
         if candidate.state is State.ASKED:
+            self._in_flight -= not candidate.witness
             candidate.state = State.SLOW
             candidate.waited_until = waited_until
             if candidate.namer is not None:
@@ -173,6 +195,8 @@ class Lookup:
         """Whether there is nothing more to ask, and nothing to wait for."""
         if self.stopped or now >= self._ends_at:
             return True
+        if self._in_flight >= ALPHA or any(c.state is State.ASKED for c in self._witnesses):
+            return False
         best = self._best()
         if any(c.state is State.ASKED for c in best):
             return False

@@ -47,10 +47,11 @@ class HonestNode:
     """A node like any other, in a world."""
 
     def __init__(
-        self, world: World, address: Address, joins: Sequence[Address], network: bytes, limits: Limits
+        self, world: World, address: Address, joins: Sequence[Address], limits: Limits, own: bytes | None = None
     ) -> None:
         self.address = address
-        self.engine = Engine(network=network, limits=limits, rng=world.derive(), now=world.now)
+        ids = {} if own is None else {False: own}
+        self.engine = Engine(network=world.network, limits=limits, rng=world.derive(), now=world.now, own=ids)
         self.searches = Searches(self.engine)
         self.maintenance = Maintenance(self.engine, self.searches, lambda: None)
         self.receive = self.engine.receive
@@ -79,14 +80,24 @@ class World:
 
     Args:
         loss: which part of all datagrams is lost.
+        private: whether all have addresses of a private network, where ids are free.
     """
 
-    def __init__(self, seed: int, *, loss: float = 0.0, network: bytes = b"simulate", limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        loss: float = 0.0,
+        network: bytes = b"simulate",
+        private: bool = False,
+        limits: Limits = DEFAULT,
+    ) -> None:
         self.now = 0.0
         self.network = network
         self.limits = limits
         self.rng = random.Random(seed)
         self._loss = loss
+        self._private = private
         self._events: list[tuple[float, int, Address, bytes | None, Address | None]] = []
         self._serial = 0
         self._wakes: dict[Address, float] = {}
@@ -106,19 +117,24 @@ class World:
         return random.Random(self.rng.getrandbits(64))
 
     def new_address(self) -> Address:
-        """A public address that nobody has."""
+        """An address that nobody has."""
+        first = (10, 11) if self._private else (11, 126)
         while True:
-            host = ".".join(str(self.rng.randrange(*bounds)) for bounds in ((11, 126), (0, 256), (0, 256), (1, 255)))
+            host = ".".join(str(self.rng.randrange(*bounds)) for bounds in (first, (0, 256), (0, 256), (1, 255)))
             address = Address(host, self.rng.randrange(1024, 65536))
             if address not in self.inhabitants:
                 return address
 
     def add_node(
-        self, joins: Sequence[Address], address: Address | None = None, limits: Limits | None = None
+        self,
+        joins: Sequence[Address],
+        address: Address | None = None,
+        limits: Limits | None = None,
+        own: bytes | None = None,
     ) -> HonestNode:
         """Let a node begin now."""
         address = address or self.new_address()
-        node = HonestNode(self, address, joins, self.network, limits or self.limits)
+        node = HonestNode(self, address, joins, limits or self.limits, own)
         self.settle(address, node)
         return node
 

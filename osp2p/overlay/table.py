@@ -228,11 +228,11 @@ class RoutingTable:
         ]
 
     def thin_targets(self, rng: random.Random) -> list[bytes]:
-        """A random target in each bucket that has room, the last one aside."""
+        """A random target in each bucket that is not half full, the last one aside."""
         return [
             id_with_prefix(self.own, bits, rng)
             for bits, bucket in enumerate(self.buckets[:-1])
-            if len(bucket.neighbours) < K
+            if len(bucket.neighbours) < K // 2
         ]
 
     def touch(self, target: bytes, now: float) -> None:

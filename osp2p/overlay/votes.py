@@ -31,6 +31,8 @@ class Votes:
 
         An address of a private network tells others nothing, so it wins only as long as there is no other.
         """
+        if host == self.winner and self._said.get(voter) == host:
+            return False
         self._said.pop(voter, None)
         self._said[voter] = host
         if len(self._said) > self._most:

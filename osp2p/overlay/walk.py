@@ -55,7 +55,9 @@ class Walk:
     def start(self, now: float) -> None:
         """Begin."""
         self.lookup = Lookup(self._target, self.family.own, self._engine.limits, now, enforce=self._engine.enforce)
-        self.lookup.add(self.family.table.nearest(self._target, 2 * K) if self._seeds is None else self._seeds)
+        table = self.family.table
+        self.lookup.add(table.nearest(self._target, 2 * K) if self._seeds is None else self._seeds)
+        self.lookup.call_witnesses(table.far(self._engine.rng, self._engine.limits.lookup_witnesses))
         self._engine.timers.at(self.lookup.ends_at, self._advance)
         self._advance(now)
 
