@@ -241,6 +241,9 @@ class Limits:
     contact_interval: float = 1200 * SECONDS
     """How often a node says again where it listens and what it serves."""
 
+    contact_check: float = 10 * SECONDS
+    """How often it looks whether it listens elsewhere by now."""
+
     max_providers: int = 64
     """Most nodes that are asked whether they have a service."""
 

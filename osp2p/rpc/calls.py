@@ -227,8 +227,9 @@ class Calls:
         failures = 0
         while True:
             self._changed = trio.Event()
+            here = list(addresses())
             try:
-                await self._tell(addresses())
+                await self._tell(here)
             except Osp2pError as error:
                 logger.log(logging.INFO if failures else logging.WARNING, "nobody is told where we are: %s", error)
                 failures += 1
@@ -237,6 +238,12 @@ class Calls:
                 failures = 0
                 pause = self._limits.contact_interval
             with trio.move_on_after(pause):
+                await self._wait_changed(here, addresses)
+
+    async def _wait_changed(self, here: list[Address], addresses: Callable[[], Sequence[Address]]) -> None:
+        """Wait until there is something new to tell: a service, or another place."""
+        while not self._changed.is_set() and list(addresses()) == here:
+            with trio.move_on_after(self._limits.contact_check):
                 await self._changed.wait()
 
     async def _tell(self, addresses: Sequence[Address]) -> None:

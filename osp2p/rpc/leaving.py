@@ -22,6 +22,9 @@ class Attendance:
     Attributes:
         scope: what the call runs in.
         left: whether the caller has left.
+        began: when the call did.
+        watch: what the task runs in that watches the caller.
+        watched: set when that task has ended; None where there is none.
     """
 
     def __init__(self, lines: LineConnection) -> None:
@@ -29,18 +32,19 @@ class Attendance:
         self.scope = trio.CancelScope()
         self.left = False
         self.began = trio.current_time()
-        self.watch: trio.CancelScope | None = None
-        self.watched = trio.Event()
+        self.watch = trio.CancelScope()
+        self.watched: trio.Event | None = None
 
-    async def watch_caller(self) -> None:
+    async def watch_caller(self, watched: trio.Event) -> None:
         """Cancel the call when its caller leaves. One who sends the next request meanwhile has not left."""
-        with self.watch or trio.CancelScope():
-            try:
+        try:
+            with self.watch:
                 await self._lines.wait_begun(float("inf"))
-            except NetworkError:
-                self.left = True
-                self.scope.cancel()
-        self.watched.set()
+        except NetworkError:
+            self.left = True
+            self.scope.cancel()
+        finally:
+            watched.set()
 
 
 class Attendances:
@@ -71,9 +75,10 @@ class Attendances:
                 yield attendance
         finally:
             del self._open[attendance]
-            if attendance.watch is not None:
+            if attendance.watched is not None:
                 attendance.watch.cancel()
-                with trio.CancelScope(shield=True):  # it ends at once: it has nothing to tidy up
+                # It has nothing to tidy up; and nobody else may read from the connection until it has stopped.
+                with trio.move_on_after(self._limits.farewell_timeout, shield=True):
                     await attendance.watched.wait()
 
     async def run(self) -> None:
@@ -86,6 +91,6 @@ class Attendances:
                 await trio.sleep(self._limits.call_attention)
                 before = trio.current_time() - self._limits.call_attention
                 for attendance in self._open:
-                    if attendance.watch is None and attendance.began <= before:
-                        attendance.watch = trio.CancelScope()
-                        nursery.start_soon(attendance.watch_caller)
+                    if attendance.watched is None and attendance.began <= before:
+                        attendance.watched = trio.Event()
+                        nursery.start_soon(attendance.watch_caller, attendance.watched)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 import xmlrpc.client
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 import trio
 
-from osp2p.errors import Fault, NodeNotFound, StoreError
+from osp2p.errors import Fault, NodeNotFound, Refused, StoreError
+from osp2p.limits import Limits
 from osp2p.overlay.node import OverlayOptions
 from osp2p.peer import Node, open_node
 
@@ -111,3 +114,51 @@ async def test_whoever_knows_an_address_or_a_service_calls_it_through_the_overla
             await caller.call("ab" * 20, "greeter.hello", "you")
         with pytest.raises(NodeNotFound):
             await caller.find_service("nothing")
+
+
+async def test_slow_methods_delay_no_file(tmp_path: Path) -> None:
+    """Every worker thread for methods is blocked, and as many async methods wait as may; files come all the same."""
+    release = threading.Event()
+    blocked = threading.Semaphore(0)
+    limits = dataclasses.replace(Limits(), max_call_threads=4, max_calls=40, max_calls_per_host=40)
+
+    class Slow:
+        def block(self) -> None:
+            blocked.release()
+            release.wait(60)
+
+        async def wait(self) -> None:
+            await trio.sleep_forever()
+
+    (tmp_path / "file").write_bytes(bytes(300_000))
+    async with (
+        open_one(tmp_path, "one", limits=limits) as one,
+        open_one(tmp_path, "two") as two,
+        trio.open_nursery() as nursery,
+    ):
+        await one.share_file(b"file", tmp_path / "file")
+        port = (await one.listen()).port
+        target = f"{await one.serve('slow', Slow())}@127.0.0.1:{port}"
+        for method in ["slow.block"] * 20 + ["slow.wait"] * 20:
+            nursery.start_soon(two.call, target, method)
+        for _ in range(4):
+            await trio.to_thread.run_sync(blocked.acquire)
+        while await is_taken(two, target):  # until all that may are under way
+            await trio.lowlevel.checkpoint()
+        for _ in range(20):
+            with trio.fail_after(5):
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    await stream.send_all(b"GET file OSP2P\n")
+                    assert sum([len(data) async for data in stream]) == 300_000
+        nursery.cancel_scope.cancel()
+        release.set()
+
+
+async def is_taken(caller: Node, target: str) -> bool:
+    """Whether a node takes a call, and is not busy."""
+    try:
+        return bool(await caller.call(target, "slow.ping"))
+    except Refused as refused:
+        if refused.code != 303:
+            raise
+        return False

@@ -25,6 +25,7 @@ from osp2p.errors import (
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
 from osp2p.rpc.calls import Calls, parse_target
+from osp2p.rpc.contact import read_contact
 from osp2p.rpc.directory import MemoryDirectory
 from osp2p.rpc.document import FAILED, INVALID_ARGUMENTS
 from osp2p.rpc.identity import new_identity
@@ -226,6 +227,27 @@ async def test_a_node_is_followed_to_another_place(
             async with open_peer(networks[place], directories[place], identity=identity, clock=Clock()) as callee:
                 await trio.sleep(0.01)
                 assert await caller.calls.call(callee.calls.address, "clock.add", 1) == 2
+
+
+async def test_a_node_that_listens_elsewhere_says_so(
+    autojump_clock: MockClock, networks: Networks, directories: Directories
+) -> None:
+    identity = new_identity()
+    calls = Calls(identity, networks[0], directories[0], Limits(), random.Random(1), os.urandom, virtual_now)
+    places = [Address("10.0.0.1", 5)]
+
+    async def known() -> list[Address]:
+        item = await directories[1].find(bytes.fromhex(identity.address))
+        return [] if item is None else list(read_contact(item, identity.address, 8).addresses)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(calls.run, lambda: places)
+        await calls.wait_announced()
+        assert await known() == places
+        places = [Address("10.0.0.7", 5)]
+        await trio.sleep(11)
+        assert await known() == places
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_node_that_was_started_again_is_called_again(autojump_clock: MockClock, networks: Networks) -> None:
