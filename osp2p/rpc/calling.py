@@ -36,6 +36,13 @@ class _Node:
         self.kept: list[CallConnection] = []
         self.calls = trio.CapacityLimiter(most)
 
+    async def begin(self) -> None:
+        """Wait until one more call may be made; its end is told to `calls`."""
+        try:
+            self.calls.acquire_nowait()  # the way that costs no turn of the scheduler
+        except trio.WouldBlock:
+            await self.calls.acquire()
+
     def close(self) -> None:
         """Close what is kept."""
         while self.kept:
@@ -95,8 +102,11 @@ class Caller:
         at = min(trio.current_time() + timeout, trio.current_effective_deadline())
         result: bytes | None = None
         with trio.move_on_after(timeout):
-            async with node.calls:
+            await node.begin()
+            try:
                 result = await self._exchange(node, _Request(self, to, method, document, at), hints)
+            finally:
+                node.calls.release()
         if result is None:
             raise CallTimedOut(f"{method} of {to}: no result within {timeout:g} s")
         return await self._read(result, method, to)

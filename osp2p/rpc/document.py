@@ -78,6 +78,10 @@ _PARTS: dict[str, tuple[frozenset[str], ...]] = {
     "value": (_TYPES,),
 }
 
+# The same by element and number.
+_ALLOWED = {(around, number): tags for around, parts in _PARTS.items() for number, tags in enumerate(parts)}
+_NOTHING: frozenset[str] = frozenset()
+
 # Which element stands in an element any number of times.
 _REPEATED = {"params": "param", "data": "value", "struct": "member"}
 
@@ -198,10 +202,10 @@ class _Unmarshaller(xmlrpc.client.Unmarshaller):
         self.document = ""
 
     def start(self, tag: str, attrs: dict[str, str]) -> None:
-        tag = tag.rpartition(":")[2]  # nil may be written as ex:nil
+        if ":" in tag:
+            tag = tag.rpartition(":")[2]  # nil may be written as ex:nil
         around, number = self._open[-1], self._parts[-1]
-        parts = _PARTS.get(around, ())
-        if tag != _REPEATED.get(around) and (number >= len(parts) or tag not in parts[number]):
+        if tag not in _ALLOWED.get((around, number), _NOTHING) and tag != _REPEATED.get(around):
             raise MalformedDocument(f"an element {tag[:20]!r} cannot stand there in {around or 'a document'!r}")
         if len(self._open) == _MAX_OPEN:
             raise MalformedDocument(f"values lie more than {MAX_DEPTH} deep in each other")

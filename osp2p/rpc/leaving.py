@@ -6,8 +6,7 @@ for that would cost as much as a short call itself, so only calls that take a wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 import trio
 
@@ -20,31 +19,54 @@ class Attendance:
     """One call that is carried out, and its caller.
 
     Attributes:
-        scope: what the call runs in.
         left: whether the caller has left.
         began: when the call did.
-        watch: what the task runs in that watches the caller.
-        watched: set when that task has ended; None where there is none.
     """
 
-    def __init__(self, lines: LineConnection) -> None:
+    def __init__(self, lines: LineConnection, until: float, limits: Limits, among: dict[Attendance, None]) -> None:
         self._lines = lines
-        self.scope = trio.CancelScope()
+        self._limits = limits
+        self._among = among
+        self._scope = trio.CancelScope(deadline=until)
+        self._watch: trio.CancelScope | None = None
+        self._watched = trio.Event()
         self.left = False
         self.began = trio.current_time()
-        self.watch = trio.CancelScope()
-        self.watched: trio.Event | None = None
 
-    async def watch_caller(self, watched: trio.Event) -> None:
+    async def __aenter__(self) -> Attendance:
+        self._among[self] = None
+        self._scope.__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        try:
+            return self._scope.__exit__(kind, error, traceback)
+        finally:
+            del self._among[self]
+            if self._watch is not None:
+                self._watch.cancel()
+                # It has nothing to tidy up; and nobody else may read from the connection until it has stopped.
+                with trio.move_on_after(self._limits.farewell_timeout, shield=True):
+                    await self._watched.wait()
+
+    def watch(self, nursery: trio.Nursery) -> None:
+        """Watch the caller from now on, if nobody does."""
+        if self._watch is None:
+            self._watch = trio.CancelScope()
+            nursery.start_soon(self._watch_caller, self._watch)
+
+    async def _watch_caller(self, scope: trio.CancelScope) -> None:
         """Cancel the call when its caller leaves. One who sends the next request meanwhile has not left."""
         try:
-            with self.watch:
+            with scope:
                 await self._lines.wait_begun(float("inf"))
         except NetworkError:
             self.left = True
-            self.scope.cancel()
+            self._scope.cancel()
         finally:
-            watched.set()
+            self._watched.set()
 
 
 class Attendances:
@@ -59,27 +81,15 @@ class Attendances:
         self._open: dict[Attendance, None] = {}
         self._first = trio.Event()
 
-    @asynccontextmanager
-    async def attend(self, lines: LineConnection, until: float) -> AsyncIterator[Attendance]:
-        """Run the body until its time is over, or the caller has left; then it ends quietly.
+    def attend(self, lines: LineConnection, until: float) -> Attendance:
+        """Run the body of an ``async with`` until its time is over, or the caller has left; then it ends quietly.
 
         Args:
             lines: the caller's connection, from which nobody else reads meanwhile.
         """
-        attendance = Attendance(lines)
-        attendance.scope.deadline = until
-        self._open[attendance] = None
+        attendance = Attendance(lines, until, self._limits, self._open)
         self._first.set()
-        try:
-            with attendance.scope:
-                yield attendance
-        finally:
-            del self._open[attendance]
-            if attendance.watched is not None:
-                attendance.watch.cancel()
-                # It has nothing to tidy up; and nobody else may read from the connection until it has stopped.
-                with trio.move_on_after(self._limits.farewell_timeout, shield=True):
-                    await attendance.watched.wait()
+        return attendance
 
     async def run(self) -> None:
         """Watch the callers of calls that take a while, until cancelled."""
@@ -91,6 +101,5 @@ class Attendances:
                 await trio.sleep(self._limits.call_attention)
                 before = trio.current_time() - self._limits.call_attention
                 for attendance in self._open:
-                    if attendance.watched is None and attendance.began <= before:
-                        attendance.watched = trio.Event()
-                        nursery.start_soon(attendance.watch_caller, attendance.watched)
+                    if attendance.began <= before:
+                        attendance.watch(nursery)
