@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NoReturn
 
 from osp2p.cli.text import escape, parse_size
@@ -15,6 +16,10 @@ DEFAULT_TRACKER = "127.0.0.1:11111"
 
 #: The variable that names another one.
 TRACKER_VARIABLE = "OSP2P_TRACKER"
+
+
+#: What argparse says about a word that looks like an option and is none.
+_UNKNOWN_OPTION = ("unrecognized arguments", "ignored explicit argument")
 
 
 class UsageError(Exception):
@@ -86,6 +91,7 @@ class OptionParser(argparse.ArgumentParser):
             HelpWanted: it asks for help.
         """
         end = argv.index("--") if "--" in argv else len(argv)
+        self._check_bare(argv[:end])
         # argparse alone would take no words behind an option that follows a word, and its intermixed form loses "--".
         arguments = self.parse_intermixed_args([self._bare.get(word, word) for word in argv[:end]])
         rest = list(argv[end + 1 :])
@@ -102,8 +108,31 @@ class OptionParser(argparse.ArgumentParser):
         setattr(arguments, dest, words)
         return arguments
 
+    def _check_bare(self, argv: Sequence[str]) -> None:
+        """Refuse a value that stands behind a bare option as a word of its own, and would be taken for something else.
+
+        Raises:
+            UsageError.
+        """
+        for word, following in pairwise(argv):
+            if word in self._bare and self._reads(word, following):
+                self.error(f"write {word}={following}; if {following} is a {self._metavar()}, put it before {word}")
+
+    def _reads(self, option: str, text: str) -> bool:
+        """Whether an option would take a text for its value."""
+        read = self._option_string_actions[option].type
+        try:
+            return callable(read) and read(text) is not None
+        except argparse.ArgumentTypeError:
+            return False
+
+    def _metavar(self) -> str:
+        return self._words[1] if self._words is not None else "word"
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
+        if self._words is not None and any(sign in message for sign in _UNKNOWN_OPTION):
+            message += "; a word that begins with - and is no option stands behind --"
         raise UsageError(f"{escape(message)}; see {self.prog} --help")
 
 

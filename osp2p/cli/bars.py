@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import AbstractContextManager
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
@@ -47,7 +47,8 @@ class Bars:
         self._show_total()
 
     def _open_bar(self, name: str, position: int, initial: int = 0) -> tqdm[NoReturn]:
-        return tqdm(
+        width, lines = _shape(self._stream)
+        bar: tqdm[NoReturn] = tqdm(
             desc=f"{shorten(name, NAME_WIDTH):<{NAME_WIDTH}}",
             file=self._stream,
             position=position,
@@ -58,8 +59,11 @@ class Bars:
             mininterval=self._interval,
             miniters=1,  # tqdm's own guess would freeze a bar that has become slow
             bar_format=_FORMAT_WITHOUT_SIZE,
-            **_shape(self._stream),
+            ncols=width,
+            nrows=lines,
         )
+        bar.dynamic_ncols = _shape  # type: ignore[assignment] # a function of the stream, as tqdm sets it itself
+        return bar
 
     def aside(self) -> AbstractContextManager[object]:
         """While a line is written: the bars are out of its way."""
@@ -97,17 +101,20 @@ class Bars:
             bar.close()
         if self._total is not None:
             self._total.close()
-        self._stream.write("\r")  # tqdm leaves the cursor behind the blanks of a bar that was not the first
+        self._stream.write("\r\x1b[K")  # tqdm leaves the cursor behind the blanks of a bar, and ^C stands
         self._stream.flush()
 
 
-def _shape(stream: TextIO) -> dict[str, Any]:
-    """The terminal's size as tqdm wants it: followed where it is known. A pseudo-terminal often says 0 by 0."""
+def _shape(stream: TextIO) -> tuple[int, int]:
+    """How wide bars are, and how many lines there are, at this moment. A pseudo-terminal often says 0 by 0.
+
+    Ctrl-C writes ^C behind the bar. If that did not fit, the terminal would begin a new line, and no bar be wiped away.
+    """
     try:
         columns, lines = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):  # no terminal
         columns = lines = 0
-    return {"dynamic_ncols": True} if columns and lines else {"ncols": 80, "nrows": 24}
+    return (max(columns - len("^C") - 1, 10), lines) if columns and lines else (77, 24)
 
 
 def _move(bar: tqdm[NoReturn], done: int, size: int | None, sources: int) -> None:

@@ -14,6 +14,9 @@ from typing import Any, TextIO
 from osp2p.cli.text import escape, json_line
 from osp2p.errors import DiskFull, Osp2pError, StoreError
 
+STDOUT_FILENO = 1
+STDERR_FILENO = 2
+
 #: The variable that asks for tracebacks.
 DEBUG_VARIABLE = "OSP2P_DEBUG"
 
@@ -139,7 +142,7 @@ def write_file_to_stdout(path: Path) -> None:
             while block := file.read(1 << 20):
                 rest = memoryview(block)
                 while rest:
-                    rest = rest[os.write(1, rest) :]
+                    rest = rest[os.write(STDOUT_FILENO, rest) :]
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -186,12 +189,25 @@ def set_up_logging(console: Console, verbose: int) -> None:
     logger.setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG))
 
 
+def _open_nowhere(number: int, flags: int) -> TextIO:
+    """Put the null device at the number of a stream that is closed."""
+    nothing = os.open(os.devnull, flags)
+    if nothing != number:
+        os.dup2(nothing, number)
+        os.close(nothing)
+    return open(number, "w", closefd=False)
+
+
 def standard_streams() -> tuple[TextIO, TextIO]:
-    """Standard output and error, made safe to write any text to; a closed one becomes the null device."""
+    """Standard output and error, made safe to write any text to.
+
+    Where standard error is closed, nobody hears. Where standard output is, writing to it fails, as it should; but its
+    number is taken, so that nothing else that is opened gets what is written to it.
+    """
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
+        sys.stdout = _open_nowhere(STDOUT_FILENO, os.O_RDONLY)
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - likewise
+        sys.stderr = _open_nowhere(STDERR_FILENO, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -201,5 +217,5 @@ def standard_streams() -> tuple[TextIO, TextIO]:
 def discard_stdout() -> None:
     """Send what is still buffered for standard output nowhere, so that ending the process complains no more."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
+    os.dup2(null, STDOUT_FILENO)
     os.close(null)

@@ -16,7 +16,7 @@ from osp2p.cli.progress import Progress
 from osp2p.cli.records import Record, event_record
 from osp2p.cli.text import escape
 from osp2p.content.store import kept_partial
-from osp2p.errors import TargetLocked
+from osp2p.errors import NobodyHasIt, TargetLocked
 from osp2p.peer.events import Event, TransferDone, TransferFailed, TransferProgress
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Display:
         self._begun = self._last_line = trio.current_time()
         self._bars: Bars | None = None
         self.progress = Progress(files)
+        #: Files that nobody has.
+        self.nobody_has: list[bytes] = []
         if console.shows_bars and files:
             from osp2p.cli.bars import Bars  # tqdm costs 25 ms, which a pipe need not pay
 
@@ -55,6 +57,8 @@ class Display:
     def show(self, event: Event) -> None:
         """Show one event."""
         self.progress.apply(event)
+        if isinstance(event, TransferFailed) and isinstance(event.error, NobodyHasIt):
+            self.nobody_has.append(event.name)
         kept = self._kept(event)
         if self._console.json:
             self._console.records([event_record(event) | ({"kept": escape(str(kept))} if kept else {})])

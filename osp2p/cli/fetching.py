@@ -6,7 +6,8 @@ import os
 import tempfile
 from argparse import Namespace
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,9 @@ from osp2p.cli.records import event_record
 from osp2p.cli.reporting import TrackerNews, open_shown_node
 from osp2p.cli.signals import Ending
 from osp2p.cli.targets import STDOUT, Plan, check_single, is_directory, plan_targets
-from osp2p.cli.text import escape, shell_word
+from osp2p.cli.text import count_of, escape, shell_word
 from osp2p.content.name import is_glob
+from osp2p.errors import Osp2pError
 from osp2p.limits import Limits
 from osp2p.peer.events import Event, Remark, TransferDone, TransferFailed
 from osp2p.peer.node import Node, unambiguous
@@ -38,6 +40,9 @@ from osp2p.wire.link import Link
 
 if TYPE_CHECKING:
     from osp2p.overlay.node import OverlayOptions
+
+#: Of how many names that nobody has it is looked whether they are directories.
+MOST_HINTS = 3
 
 #: Seconds for which others are served without a word after all is done.
 PATIENCE = 1.0
@@ -204,9 +209,25 @@ async def _fetch_plan(
                         await writer.take(event)
                         event = _at_stdout(event)
                     display.show(event)
+            await _tell_of_directories(node, display, set(matched.names).difference(links))
     finally:
         display.close()
     return display.summarise()
+
+
+async def _tell_of_directories(node: Node, display: Display, words: Collection[bytes]) -> None:
+    """Tell who has asked for a directory as if it were a file how it is fetched.
+
+    Args:
+        words: what may have been meant so.
+    """
+    for word in [name for name in display.nobody_has if name in words][:MOST_HINTS]:
+        with suppress(Osp2pError):  # it is a hint: without an answer there is none
+            below = unambiguous(await node.list_files(directory_prefix(word)))
+            if below:
+                display.show(
+                    Remark(word, f"{count_of(len(below), 'file')} below a directory of this name: -r fetches it")
+                )
 
 
 def _options(arguments: Namespace) -> GetOptions:

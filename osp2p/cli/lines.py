@@ -151,6 +151,8 @@ def _done(event: TransferDone) -> str:
     name = f"{escape(event.name)} -> {event.path}: {format_size(event.size)}"
     if event.already:
         return f"{name}, here already, {proof}"
+    if event.size == 0:
+        return f"{name}, {proof}"
     givers = sum(source.fetched > 0 for source in event.sources)
     rate = format_rate(event.size - event.resumed, event.seconds)
     resumed = f", {format_size(event.resumed)} of it from before" if event.resumed else ""

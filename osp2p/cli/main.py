@@ -262,9 +262,11 @@ def _unknown(word: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """``osp2p``. Returns: the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    word = argv[0] if argv else ""
+    word, *rest = argv or [""]
+    if word == "help" and rest and rest[0] in COMMANDS:
+        word, rest = rest[0], ["--help"]
     if word in COMMANDS:
-        return run_command(COMMANDS[word], f"osp2p {word}", argv[1:])
+        return run_command(COMMANDS[word], f"osp2p {word}", rest)
     return _guarded("osp2p", INTERRUPTED, lambda console, _: _without_command(word, console))
 
 

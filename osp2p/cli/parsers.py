@@ -154,7 +154,7 @@ def get_parser() -> OptionParser:
         "--seed",
         type=duration,
         metavar="TIME",
-        help="share what was fetched, until SIGINT or SIGTERM, or for TIME: 30s, 10m, 2h",
+        help="share what was fetched, until SIGINT or SIGTERM, or for a TIME behind =: --seed=30s, 10m, 2h",
     )
     parser.add_bare("--seed", FOR_EVER)
     _add_peer_options(parser)

@@ -21,7 +21,7 @@ _PLAIN_WORD = re.compile(r"(?!=)[\w@%+=:,./-]+")
 
 _SPECIAL_IN_DOUBLE_QUOTES = frozenset('"$`\\!')
 _SPECIAL_IN_SHELL_STRING = frozenset("\\'!")
-_SHELL_LETTERS = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
+_SHELL_LETTERS = {"\\": r"\\", "\n": r"\n", "\t": r"\t", "\r": r"\r"}
 
 #: No file is larger.
 LARGEST_SIZE = 2**63 - 1

@@ -105,6 +105,13 @@ def test_any_command_line_is_read_or_refused(line: list[str]) -> None:
             assert any(word.startswith("-") and "h" in word for word in line)
 
 
+def test_a_word_that_looks_like_an_option_is_told_where_to_stand() -> None:
+    for words in (["-rf"], ["--nope", "a"]):
+        with pytest.raises(UsageError, match="a word that begins with - and is no option stands behind --"):
+            get_parser().read(words)
+    assert get_parser().read(["--", "-rf"]).names == ["-rf"]
+
+
 @pytest.mark.parametrize("parser", PARSERS)
 def test_every_help_has_examples(parser: Callable[[], OptionParser]) -> None:
     text = parser().format_help()

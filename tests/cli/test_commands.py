@@ -161,6 +161,14 @@ async def test_get_by_pattern_keeps_directories(world: World, photos: Program) -
     assert b"\x1b" not in result.out + result.err
 
 
+async def test_a_directory_that_is_asked_for_as_a_file(world: World, photos: Program) -> None:
+    result = await world.run("get", "sub", "nope", "-o", "new/")
+    assert (result.code, result.out) == (3, b"")
+    lines = result.err.decode().splitlines()
+    assert "sub: 1 file below a directory of this name: -r fetches it" in lines
+    assert not any(line.startswith("nope: ") and "-r" in line for line in lines)
+
+
 async def test_get_to_one_file(world: World, photos: Program) -> None:
     assert (await world.run("get", "sub/deep.txt", "-o", "x")).code == 0
     assert (world.directory / "x").read_bytes() == b"deep"

@@ -189,7 +189,19 @@ def test_any_name_can_be_written_whatever_the_locale() -> None:
     assert json.loads(record.decode("utf-8")) == {"n": "日"}
 
 
-def test_closed_streams_are_no_error(tmp_path: Path) -> None:
-    script = SETUP + 'console.say("a"); console.note("b")'
-    shell = f"exec {sys.executable} -c '{script}' >&- 2>&-"
-    assert subprocess.run(["bash", "-c", shell], cwd=tmp_path, timeout=30, check=False).returncode == 0
+@pytest.mark.parametrize("closed", [">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str, tmp_path: Path) -> None:
+    """Nobody needs to hear; but data that nobody takes are not written."""
+    script = f"""{SETUP}
+import os, sys
+console.note("b")
+try:
+    console.say("a")
+except Exception as error:
+    assert "cannot write to standard output: bad file descriptor" in str(error)
+    taken = [os.path.realpath(f"/proc/self/fd/{{fd}}") for fd in (1, 2)]
+    os._exit(7 if taken == ["/dev/null"] * 2 else 9)
+"""
+    (tmp_path / "script.py").write_text(script)
+    shell = f"exec {sys.executable} script.py {closed}"
+    assert subprocess.run(["bash", "-c", shell], cwd=tmp_path, timeout=30, check=False).returncode == 7

@@ -134,6 +134,14 @@ def test_how_long_a_seed_stays(words: list[str], seconds: float | None) -> None:
     assert arguments.names == ["a"]
 
 
+def test_a_duration_that_stands_apart_from_its_option_is_refused() -> None:
+    for words in (["a", "--seed", "2h"], ["--seed", "30", "a"]):
+        with pytest.raises(UsageError, match=r"write --seed=(2h|30)"):
+            get_parser().read(words)
+    assert get_parser().read(["2h", "--seed"]).names == ["2h"]
+    assert get_parser().read(["--seed", "--", "2h"]).names == ["2h"]
+
+
 @pytest.mark.parametrize(
     "words", [["--seed=", "a"], ["--seed=-1s", "a"], ["--seed=soon", "a"], ["--limit-up", "0", "a"], ["-r"]]
 )

@@ -49,6 +49,16 @@ def test_each_command_has_a_help_with_examples(name: str) -> None:
 
 
 @pytest.mark.usefixtures("own_signals")
+def test_help_is_a_word_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "md5"]) == main(["md5", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: osp2p md5 FILE")
+    assert shown[: len(shown) // 2] == shown[len(shown) // 2 :]
+    assert main(["help"]) == main(["help", "nonsense"]) == 0
+    assert capsys.readouterr().out.count("usage: osp2p COMMAND") == 2
+
+
+@pytest.mark.usefixtures("own_signals")
 @pytest.mark.parametrize(
     ("words", "said"),
     [

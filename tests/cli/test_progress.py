@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 import re
+import struct
+import termios
 from pathlib import Path
 
 from hypothesis import given
@@ -142,3 +146,20 @@ def test_names_in_bars_are_harmless_and_short() -> None:
 @given(st.lists(any_event()))
 def test_bars_follow_whatever_happens(events: list[Event]) -> None:
     assert "\x1b[3" not in draw(len(NAMES), events)
+
+
+def test_behind_a_bar_there_is_room_for_what_ctrl_c_writes() -> None:
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    with open(theirs, "w", encoding="utf-8") as terminal:
+        progress = Progress(2)
+        bars = Bars(progress, terminal, interval=0)
+        for event in (TransferProgress(b"a" * 50, 5, 10**9, 1), TransferProgress(b"b", 5, 10**9, 1)):
+            progress.apply(event)
+            bars.show(event)
+        bars.close()
+        drawn = os.read(ours, 65536).decode()
+    os.close(ours)
+    lines = re.split(r"[\r\n]|\x1b\[[AK]", drawn)
+    assert max(map(len, lines)) == 57
+    assert drawn.endswith("\r\x1b[K")
