@@ -37,6 +37,9 @@ class Bounds:
     total_bytes: int = 8192 * MIB
     """Most bytes sent altogether."""
 
+    buffer_bytes: int = 8 * MIB
+    """How much of what nobody reads the kernels on the way may hold: more than that, and somebody must have waited."""
+
     content_bytes: int = 32 * MIB
     """Most bytes of other peers' files that are fetched and kept in memory, to be sent on in part or altered. While one
     is fetched from several holders, each may send that much."""

@@ -36,8 +36,9 @@ Outcome = Expect | Literal["failed", "cut short"]
 """What the victim did; ``failed``: not what a sound one does; ``cut short``: nothing wrong in the time that the bounds
 gave the attack, which is less than a sound victim may need to be done with it."""
 
-#: How often an honest user looks at the victim while it is under attack.
+#: How often an honest user looks at the victim while it is under attack: each second, or so many times in all.
 _PROBE_EVERY = 1.0
+_PROBES = 40
 
 #: How much longer than `Attack.within` a victim is watched: it is slow then, but does it come to an end at all?
 _SLACK = 1.0
@@ -206,7 +207,7 @@ async def _run_probed(attack: Attack, target: Target, probe: Probe | None) -> st
 
     async def watch(honest: Probe) -> None:
         while True:
-            await trio.sleep(_PROBE_EVERY)
+            await trio.sleep(max(_PROBE_EVERY, attack.within / _PROBES))
             try:
                 await honest.check()
             except Unsound as error:

@@ -162,7 +162,7 @@ async def crowd_out(target: Target) -> None:
     """Registers two hundred peers of one address as holders of a file that another address holds too, and asks as an
     old client: answers have room for some fifty, and the other one must have its place among them."""
     name = _some_name(target)
-    other = await target.log_in(b"other", 1000, 1)
+    other = await target.log_in(b"other" + b"x" * 60, 1000, 1)
     await other.expect(b"HAVE " + name, 2)
     for number in range(200):
         wire = await target.log_in(b"crowd%d" % number + b"x" * 40, 2000 + number)

@@ -9,7 +9,7 @@ from osp2p.evil.encounter import Caller, Fact
 from osp2p.evil.families.malformed import ESCAPES
 from osp2p.evil.lying import SoundTracker
 from osp2p.evil.registry import attack
-from osp2p.evil.words import unquote
+from osp2p.evil.words import unquote, write_checksum
 
 #: PEER lines that nobody can parse.
 _UNPARSABLE = b"\n".join(
@@ -20,6 +20,15 @@ _UNPARSABLE = b"\n".join(
         *(b"PEER x 1.2.3.4:9 " + end for end in (b"v=2 v=2", b"=", b"size=-1")),
         b"",
     )
+)
+
+
+_MORE_ESCAPES = (
+    b"%2E%2E%2F%2E%2E%2Fescaped",
+    b"a%2F..%2F..%2F..%2Fescaped",
+    b"..%2Fescaped",
+    b".profile",
+    b".ssh%2Fauthorized_keys",
 )
 
 
@@ -290,26 +299,29 @@ async def point_at_others(caller: Caller) -> None:
     within=60,
 )
 async def list_escapes(caller: Caller) -> None:
-    """Lists names that lead out of a directory, absolute ones, dotfiles and names with NULs, all of them with
-    holders, for those who fetch everything there is."""
+    """Lists names that lead out of a directory, absolute ones and dotfiles, for those who fetch everything there is;
+    it names itself as the holder of each, and serves each."""
+
+    bait = b"escaped"
 
     class Liar(SoundTracker):
+        async def run(self) -> None:
+            with trio.move_on_after(0.2):  # who takes us for a holder speaks first
+                await self.caller.read_line()
+                await self.caller.send(bait)
+                return
+            await super().run()
+
         def listing(self, words: list[bytes]) -> bytes:
             if any(word.startswith(b"after=") for word in words):
                 return b""
-            fact = next((fact for fact in self.caller.truth.facts.values() if fact.b3), Fact())
-            facts = b" size=%d b3=%s" % (fact.size, fact.b3) if self.hello and fact.b3 else b""
-            names = (
-                *ESCAPES,
-                b"%2E%2E%2F%2E%2E%2Fescaped",
-                b".profile",
-                b".ssh%2Fauthorized_keys",
-                b"a%2F..%2F..%2Fescaped",
-            )
-            return b"".join(b"FILE %s%s\n" % (name, facts) for name in names if b"%00" not in name)
+            return b"".join(b"FILE %s\n" % name for name in (*ESCAPES, *_MORE_ESCAPES) if b"%00" not in name)
 
         def fact(self, name: bytes) -> Fact:
-            return next((fact for fact in self.caller.truth.facts.values() if fact.b3), Fact())
+            if name in self.caller.truth.facts:
+                return super().fact(name)
+            own = b"%s:%d" % (self.caller.truth.host.encode(), self.caller.truth.port)
+            return Fact(len(bait), b"", write_checksum(bait), (own,))
 
     await Liar(caller).run()
 

@@ -20,18 +20,30 @@ from osp2p.evil.wire import Wire, together
 async def never_read(target: Target) -> None:
     """Asks for a file on ten connections and reads none of what comes; after the time over which rates are averaged,
     each must have been dropped, if the file is more than buffers hold."""
+    whole = await _fetch(target)
     wires = [await target.connect() for _ in range(10)]
     for wire in wires:
         await wire.send(get(target.name))
     await trio.sleep(1.5 * target.limits.upload_rate_window)
-    await together(*(partial(_must_end, target, wire) for wire in wires))
+    await together(*(partial(_must_be_cut_off, target, wire, whole) for wire in wires))
 
 
-async def _must_end(target: Target, wire: Wire) -> None:
-    with trio.move_on_after(0.3 * target.limits.upload_rate_window):
+async def _fetch(target: Target) -> int:
+    """Fetch the file. Returns: how many bytes it has."""
+    wire = await target.connect()
+    await wire.send(get(target.name))
+    await wire.hold()
+    wire.close()
+    return wire.received
+
+
+async def _must_be_cut_off(target: Target, wire: Wire, whole: int) -> None:
+    """Read what is left: it must come to an end, before the file does, if buffers alone cannot hold it."""
+    with trio.move_on_after(0.3 * target.limits.upload_rate_window) as scope:
         await wire.hold()
-        return
-    target.check(False, "keeps a connection that is not read")
+    target.check(not scope.cancelled_caught, "keeps a connection that is not read")
+    if whole > target.bounds.buffer_bytes:
+        target.check(wire.received < whole, "serves on who has not read for over a minute")
 
 
 @attack(
@@ -39,6 +51,7 @@ async def _must_end(target: Target, wire: Wire) -> None:
 )
 async def read_a_byte_a_second(target: Target) -> None:
     """Asks for a file on five connections and reads one byte a second of it: there is always progress."""
+    whole = await _fetch(target)
     wires = [await target.connect() for _ in range(5)]
     for wire in wires:
         await wire.send(get(target.name))
@@ -48,7 +61,7 @@ async def read_a_byte_a_second(target: Target) -> None:
         for second in range(int(1.5 * target.limits.upload_rate_window)):
             await wire.receive(1)
             await trio.sleep_until(began + second)
-        await _must_end(target, wire)
+        await _must_be_cut_off(target, wire, whole)
 
     await together(*(partial(sip, wire) for wire in wires))
 

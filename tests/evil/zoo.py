@@ -1,0 +1,32 @@
+"""One attack in the world that it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from osp2p.evil import Attack, Verdict
+from osp2p.limits import Limits
+from tests.evil.worlds import (
+    LIMITS,
+    Outcome,
+    attack_downloader,
+    attack_tracker,
+    attack_uploader,
+    no_threads,
+    run_in_virtual_time,
+)
+
+_WORLDS = {"tracker": attack_tracker, "uploader": attack_uploader, "downloader": attack_downloader}
+
+
+def run(attack: Attack, root: Path, limits: Limits = LIMITS) -> Verdict | Outcome:
+    """Run an attack against the program of ours that it is for, in virtual time.
+
+    Args:
+        root: an empty directory.
+        limits: the victim's; the attack aims at `LIMITS`.
+    """
+    with no_threads():
+        result = run_in_virtual_time(_WORLDS[attack.against], attack, root, limits)
+    assert isinstance(result, Verdict | Outcome)
+    return result
