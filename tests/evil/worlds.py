@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 import trio
 import trio.testing
 
-from osp2p import open_node
 from osp2p.content.chunks import chunk_hash, content_id
 from osp2p.content.name import local_path
 from osp2p.errors import NetworkError, Osp2pError
@@ -30,7 +29,7 @@ from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, MemoryNetwork, serve_visits
 from osp2p.net.memory_link import Link
 from osp2p.peer.events import Event, SourceFailed, TransferDone
-from osp2p.peer.node import Node
+from osp2p.peer.node import Node, open_node
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.peer.transfer import GetOptions
