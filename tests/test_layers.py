@@ -29,7 +29,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "evil": GROUND,
     "lab": GROUND | {"wire", "net", "content", "tracker", "peer", "evil"},
     "grade": GROUND | {"wire", "net", "content", "tracker", "peer", "evil"},
-    "cli": GROUND | {"wire", "net", "content", "tracker", "rpc", "peer", "evil", "lab", "grade"},
+    "cli": GROUND | {"wire", "net", "content", "tracker", "overlay", "rpc", "peer", "evil", "lab", "grade"},
 }
 
 #: Not rooms: the package's own door, and `python -m osp2p`.
