@@ -13,6 +13,10 @@ from functools import lru_cache
 from osp2p.wire.address import Address
 
 
+#: What sums of fractions may be off by.
+_ROUNDING = 1e-6
+
+
 @lru_cache(maxsize=8192)
 def owner_of(address: Address) -> str:
     """Whom a datagram counts for: an IPv4 address, or an IPv6 network of 64 bits, which one host may use whole.
@@ -55,7 +59,7 @@ class Rates:
     def take(self, owner: str, now: float) -> bool:
         """Count one datagram. Returns: False if it is one too many, and is not counted."""
         empty_at = max(self._empty_at.get(owner, now), now)
-        if (empty_at - now) * self._rate > self._burst - 1:
+        if (empty_at - now) * self._rate > self._burst - 1 + _ROUNDING:
             return False
         self._note(owner, empty_at)
         return True

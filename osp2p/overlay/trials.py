@@ -1,0 +1,135 @@
+"""Trials in a world of virtual time: nodes that come and go, and what those who look for something find."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from osp2p.limits import DEFAULT, Limits
+from osp2p.overlay.identifier import random_id
+from osp2p.overlay.lookup import Candidate
+from osp2p.overlay.searches import Outcome, Stored
+from osp2p.overlay.simulation import HonestNode, World
+from osp2p.wire.address import Address
+
+#: In how many seconds the nodes of a large network join.
+_JOIN_SECONDS = 120.0
+
+#: Seconds after the last one joined.
+_SETTLE_SECONDS = 20.0
+
+
+@dataclass(slots=True)
+class _Search:
+    """Somebody who looks for a key: what is found, when, and over how many nodes."""
+
+    begun: float
+    key: bytes
+    first: float | None = None
+    hops: int = 0
+    ended: float | None = None
+    queries: int = 0
+
+    def found(self, peers: list[Address], teller: Candidate | None, now: float) -> None:
+        if self.first is None:
+            self.first = now
+            self.hops = 0 if teller is None else teller.depth + 1
+
+    def done(self, outcome: Outcome, now: float) -> None:
+        self.ended = now
+        self.queries = outcome.queries
+
+
+class Trial:
+    """A network of honest nodes.
+
+    Args:
+        number: of nodes.
+    """
+
+    def __init__(self, seed: int, number: int, *, loss: float = 0.0, limits: Limits = DEFAULT) -> None:
+        self.world = World(seed, loss=loss, limits=limits)
+        self._number = number
+        self.nodes: list[HonestNode] = []
+
+    def grow(self) -> None:
+        """Let all nodes join, each through any that is there."""
+        world = self.world
+        pause = min(0.05, _JOIN_SECONDS / self._number)
+        self.nodes = [world.add_node([])]
+        while len(self.nodes) < self._number:
+            world.run(world.now + pause)
+            self.nodes.append(world.add_node([world.rng.choice(self.nodes).address]))
+        world.run(world.now + _SETTLE_SECONDS)
+
+    def announce(self, node: HonestNode, key: bytes, port: int = 1) -> list[Stored]:
+        """Let a node announce a key. Returns: a list that holds what became of it, once that is known."""
+        results: list[Stored] = []
+        node.searches.announce(key, port, self.world.now, lambda stored, _now: results.append(stored))
+        self.world.flush(node.address)
+        return results
+
+    def search(self, node: HonestNode, key: bytes) -> _Search:
+        """Let a node look for a key."""
+        search = _Search(self.world.now, key)
+        node.searches.get_peers(key, self.world.now, search.found, search.done)
+        self.world.flush(node.address)
+        return search
+
+    def look_up(self, lookups: int, replaced: float, seconds: float = 120.0) -> dict[str, float]:
+        """Announce keys; then let nodes look for them while others go without a word and new ones come.
+
+        Args:
+            lookups: how many.
+            replaced: which part of the nodes has gone at the end.
+            seconds: how long all of it takes.
+
+        Returns: figures. `success` is the part that found something; `median` and `p99` are seconds to the first
+            result, `whole_…` to the end; `hops_…` tell over how many nodes the first result was found.
+        """
+        world = self.world
+        keys = [random_id(world.rng) for _ in range(max(1, lookups // 10))]
+        owners = [world.rng.choice(self.nodes) for _ in keys]
+        for owner, key in zip(owners, keys, strict=True):
+            self.announce(owner, key)
+            world.run(world.now + 0.02)
+        world.run(world.now + 10)
+        going = int(len(self.nodes) * replaced)
+        gone = 0
+        searches: list[_Search] = []
+        for number in range(1, lookups + 1):
+            while gone < going * number // lookups:
+                self._replace_one()
+                gone += 1
+            connected = [node for node in world.rng.sample(self.nodes, 5) if node.maintenance.connected]
+            searches.append(self.search(connected[0], world.rng.choice(keys)))
+            world.run(world.now + seconds / lookups)
+        world.run(world.now + self.world.limits.lookup_timeout)
+        return _figures(searches)
+
+    def _replace_one(self) -> None:
+        """Let one node go without a word, and another come."""
+        world = self.world
+        at = world.rng.randrange(len(self.nodes))
+        world.remove(self.nodes[at].address)
+        self.nodes[at] = self.nodes[-1]
+        self.nodes.pop()
+        joins = [node.address for node in world.rng.sample(self.nodes, min(3, len(self.nodes)))]
+        self.nodes.append(world.add_node(joins))
+
+
+def _figures(searches: list[_Search]) -> dict[str, float]:
+    found = [(search.first - search.begun, search.hops) for search in searches if search.first is not None]
+    times = sorted(seconds for seconds, _ in found)
+    whole = sorted(search.ended - search.begun for search in searches if search.ended is not None)
+    return {
+        "lookups": len(searches),
+        "success": len(found) / len(searches),
+        "median": round(statistics.median(times), 3),
+        "p99": round(times[int(len(times) * 0.99)], 3),
+        "whole_median": round(statistics.median(whole), 3),
+        "whole_p99": round(whole[int(len(whole) * 0.99)], 3),
+        "hops_mean": round(statistics.mean(hops for _, hops in found), 2),
+        "hops_most": max(hops for _, hops in found),
+        "queries": round(statistics.mean(search.queries for search in searches), 1),
+    }
