@@ -219,6 +219,14 @@ class Lookup:
                 slow.append(candidate)
         return any(not anybody or candidate.waited_until > now for candidate in slow)
 
+    def forget(self) -> None:
+        """Give back what it took: timers may hold it for a while after its end."""
+        self.stopped = True
+        self._candidates.clear()
+        self._known.clear()
+        self._networks.clear()
+        self._witnesses.clear()
+
     @property
     def ends_at(self) -> float:
         """When it ends at the latest."""

@@ -74,6 +74,7 @@ class Walk:
         if self.lookup.is_done(now):
             self._over = True
             self._done(self, now)
+            self.lookup.forget()
 
     def _ask(self, candidate: Candidate, now: float) -> None:
         def slow(then: float) -> None:
@@ -100,6 +101,8 @@ class Walk:
         )
 
     def _take(self, candidate: Candidate, answer: Response, now: float) -> None:
+        if self._over:
+            return
         try:
             contacts = self._engine.contacts_of(answer, candidate.contact.address)
         except MalformedDatagram:
@@ -108,8 +111,7 @@ class Walk:
         token = answer.values.get(b"token")
         candidate.token = token if isinstance(token, bytes) else None
         self.lookup.note_answer(candidate, contacts)
-        if not self._over:
-            self._took(candidate, answer, now)
+        self._took(candidate, answer, now)
 
     @property
     def holders(self) -> list[Candidate]:
