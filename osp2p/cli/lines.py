@@ -137,7 +137,8 @@ def _progress(event: TransferProgress) -> None:
 
 @_writes(SourceFailed)
 def _source_failed(event: SourceFailed) -> str:
-    return f"{escape(event.name)}: {escape(event.alias)} at {event.address} was left: {event.reason}"
+    reason = event.reason.removeprefix(f"{event.address}: ")
+    return f"{escape(event.name)}: {escape(event.alias)} at {event.address} was left: {reason}"
 
 
 @_writes(Remark)
@@ -161,4 +162,5 @@ def _done(event: TransferDone) -> str:
 
 @_writes(TransferFailed)
 def _failed(event: TransferFailed) -> str:
-    return f"{escape(event.name)}: {event.error}"
+    name = escape(event.name)
+    return f"{name}: {str(event.error).removeprefix(f'{name}: ')}"

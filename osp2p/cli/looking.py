@@ -37,7 +37,8 @@ async def list_files(arguments: Namespace, console: Console) -> int:
     if words:
         matched = match_words(words, [entry.name for entry in entries], all_listed=True)
         if matched.unmatched:
-            raise NobodyHasIt("; ".join(f"{escape(word)}: {error}" for word, error in matched.unmatched))
+            texts = [f"{escape(word)}: {error}" for word, error in matched.unmatched]
+            raise NobodyHasIt("; ".join([*texts, "without a word, `osp2p ls` shows what there is"]))
         for word, remark in matched.remarks:
             console.note(f"{escape(word)}: {remark}")
         chosen = set(matched.names)
