@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xmlrpc.server import SimpleXMLRPCServer
 
 import trio
-from side_by_side import interleaved, running, show, workspace
+from side_by_side import interleaved, running, workspace
 
 from osp2p.limits import Limits
 from osp2p.net import TcpNetwork
@@ -32,6 +34,9 @@ from osp2p.rpc.identity import new_identity
 
 #: How many calls are under way in the second row of each.
 AT_A_TIME = 16
+
+#: What ours are compared with.
+THEIRS = "xmlrpc.server"
 
 #: How many calls one system.multicall makes.
 TOGETHER = 100
@@ -121,6 +126,19 @@ def call_http(port: str, method: str, calls: int, at_a_time: int) -> float:
     return time.perf_counter() - began
 
 
+def show(title: str, times: Mapping[str, Sequence[float]], calls: int, as_json: bool) -> None:
+    """Print rates, and how each compares with `THEIRS`."""
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    ratios = {name: medians[THEIRS] / seconds for name, seconds in medians.items() if name != THEIRS}
+    if as_json:
+        print(json.dumps({"benchmark": title, "median_seconds": medians, "speed_ratio": ratios, "all": dict(times)}))
+        return
+    print(title)
+    for name, seconds in medians.items():
+        ratio = f"   {ratios[name]:5.2f} times {THEIRS}" if name in ratios else ""
+        print(f"  {name:20} {calls / seconds:8.0f} calls/s{ratio}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=2000)
@@ -143,20 +161,19 @@ def main() -> None:
         rows: dict[str, dict[str, Callable[[], float]]] = {
             "one at a time": {
                 "osp2p, signed": ours(1),
-                "xmlrpc.server": lambda: call_http(port, "add", calls, 1),
+                THEIRS: lambda: call_http(port, "add", calls, 1),
                 "osp2p over HTTP": lambda: call_http(http, "sum.add", calls, 1),
                 "osp2p, in threads": ours(1, "sum.add_in_thread"),
             },
             f"{AT_A_TIME} at a time": {
                 "osp2p, signed": ours(AT_A_TIME),
-                "xmlrpc.server": lambda: call_http(port, "add", calls, AT_A_TIME),
+                THEIRS: lambda: call_http(port, "add", calls, AT_A_TIME),
                 "osp2p over HTTP": lambda: call_http(http, "sum.add", calls, AT_A_TIME),
                 f"osp2p, {TOGETHER} together": lambda: trio.run(call_ours_together, target, calls),
             },
         }
         for title, programs in rows.items():
-            times = interleaved(programs, options.rounds)
-            show(f"{calls} calls, {title}", times, "osp2p, signed", calls, "calls/s", options.json)
+            show(f"{calls} calls, {title}", interleaved(programs, options.rounds), calls, options.json)
 
 
 if __name__ == "__main__":
