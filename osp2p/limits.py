@@ -96,7 +96,8 @@ class Limits:
     """Most files of one peer that said HELLO."""
 
     max_registrations: int = 4_000_000
-    """Most registrations (peer, file) that a tracker keeps. At some 300 bytes each."""
+    """Most registrations (peer, file) that a tracker keeps, at some 300 bytes each. One address (one /64, in IPv6) has no
+    more of them than are left over, so that nobody takes all places alone."""
 
     max_contents_per_name: int = 64
     """Most contents that one name stands for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from osp2p.errors import MalformedLine, RemoteProtocolError, UnsafeName
+from osp2p.net.admission import source_of
 from osp2p.tracker.holdings import NOTHING, Claim, Content, Peer
 from osp2p.tracker.lines import (
     base_candidates,
@@ -118,7 +119,7 @@ def _addr(session: Session, words: Words, attributes: Attributes) -> bytes:
         return write_reply(300, b"%d peers are registered from your address; no more" % state.limits.max_peers_per_host)
     hello_line = write_hello_line(alias, address, state.limits, hello=session.hello)
     base_line = write_base_line(alias, address, state.limits)
-    source = session.remote.host
+    source = source_of(session.remote.host)
     peer = Peer(alias, address, source, hello=session.hello, base_line=base_line, hello_line=hello_line)
     state.login(session, peer)
     return write_reply(200, b"you are registered at %s" % str(address).encode(), context=remarks)

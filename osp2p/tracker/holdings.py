@@ -38,7 +38,7 @@ class Peer:
     Attributes:
         alias: raw bytes.
         address: where it listens.
-        source: the host that its connection comes from.
+        source: the host that its connection comes from, or of IPv6 the network of 64 bits.
         hello: whether it said HELLO.
         base_line: its PEER line with LF for base clients; b"" if they may not see it.
         hello_line: its PEER line with LF for programs that said HELLO; b"" once it has left.

@@ -16,7 +16,7 @@ it or half of it is gone, so that forgetting a peer costs a constant time a file
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from itertools import islice
@@ -56,6 +56,9 @@ class Registry:
         self._most_files = limits.max_files
         self._most_base_files = limits.max_base_files
         self._most_registrations = limits.max_registrations
+        self._crowded_from = limits.max_registrations // 2
+        #: How many registrations each source has: counted only while half of all places or more are taken.
+        self._held: Counter[str] | None = None
         #: Any one content of each name; it knows the others. It may have to be swept. Only the registry changes it.
         self.by_name: dict[bytes, Content] = {}
         #: The contents with a b3: one or, where several names stand for it, all of them.
@@ -111,7 +114,7 @@ class Registry:
 
     def _strike(self, peer: Peer, name: bytes, content: Content) -> None:
         """Strike out one registration of a peer that has left; its place in a list may stay for a while."""
-        self.registrations -= 1
+        self._count_down(peer)
         content.gone += 1
         rivals = content.rivals
         if rivals is not None:
@@ -184,7 +187,7 @@ class Registry:
         if current is None:
             if len(peer.files) + len(peer.parts) >= (self._most_files if peer.hello else self._most_base_files):
                 return Outcome.TOO_MANY_FILES
-            if self.registrations >= self._most_registrations:
+            if self.registrations >= self._crowded_from and not self._has_place(peer):
                 return Outcome.FULL
             if known is None:
                 if not _is_plain(name, self._limits):
@@ -194,6 +197,8 @@ class Registry:
                 known.complete.append(peer)
                 peer.files[known.name] = known
                 self.registrations += 1
+                if self._held is not None:
+                    self._held[peer.source] += 1
                 return Outcome.REGISTERED
         if peer.rejected and claim.md5 is None and claim.b3 is None and name in peer.rejected:
             claim = claim._replace(md5=peer.rejected[name])
@@ -212,6 +217,25 @@ class Registry:
             return Outcome.REGISTERED
         changed = self._change(peer, current, target, own, claim)
         return Outcome.CHANGED if changed and peer.hello else Outcome.ALREADY
+
+    def _has_place(self, peer: Peer) -> bool:
+        """Whether a peer may register one more file though half of all places or more are taken.
+
+        A source may have no more than are left then: so one alone cannot take all, and whoever comes new finds a place.
+        """
+        if self._held is None:
+            self._held = Counter()
+            for other in (*self.peers, *self._leaving):
+                self._held[other.source] += len(other.files) + len(other.parts)
+        return self._held[peer.source] < self._most_registrations - self.registrations
+
+    def _count_down(self, peer: Peer) -> None:
+        """One registration of a peer less."""
+        self.registrations -= 1
+        if self._held is not None:
+            self._held[peer.source] -= 1
+            if self.registrations < self._crowded_from:
+                self._held = None
 
     def _reject(self, peer: Peer, name: bytes, claim: Claim) -> None:
         """Strike out what a peer registered that contradicts others, and remember the checksum that did."""
@@ -299,6 +323,8 @@ class Registry:
             (content.rivals.partial if claim.part else content.rivals.complete)[peer] = content
             content.rivals.default = None
         self.registrations += 1
+        if self._held is not None:
+            self._held[peer.source] += 1
 
     @staticmethod
     def _place(peer: Peer, content: Content, part: bool) -> None:
@@ -372,7 +398,7 @@ class Registry:
         if content is None:
             return False
         self._unplace(peer, content)
-        self.registrations -= 1
+        self._count_down(peer)
         if (rivals := content.rivals) is not None:
             rivals.complete.pop(peer, None)
             rivals.partial.pop(peer, None)

@@ -158,6 +158,14 @@ def replaceable_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry.Registry, "_find", find)
 
 
+@changed("one address may take all places in the books", "books/full")
+def first_come_first_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def has_place(self: registry.Registry, peer: Any) -> bool:
+        return self.registrations < self._most_registrations
+
+    monkeypatch.setattr(registry.Registry, "_has_place", has_place)
+
+
 @changed("registrations stay when their connection ends", "books/churn")
 def never_logs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrackerState, "logout", lambda self, session: None)

@@ -138,6 +138,24 @@ def test_the_tracker_can_be_full() -> None:
     assert books.have("c") == Outcome.REGISTERED
 
 
+def test_a_source_has_no_more_places_than_are_left() -> None:
+    """Letters of one source: a and b. What each source gets of ten places, one after the other."""
+    books = Books(replace(Limits(), max_registrations=10))
+    for letter, source in {"a": "10.0.0.1", "b": "10.0.0.1", "c": "10.0.0.2", "d": "10.0.0.3", "e": "10.0.0.4"}.items():
+        books.peer(letter).source = source
+    taken = {letter: [books.have(letter, name=b"%d" % number) for number in range(10)] for letter in "abcde"}
+    counts = {letter: outcomes.count(Outcome.REGISTERED) for letter, outcomes in taken.items()}
+    assert counts == {"a": 5, "b": 0, "c": 3, "d": 1, "e": 1}
+    assert books.registry.registrations == 10
+    assert books.have("e", name=b"another") == Outcome.FULL
+    books.leave("a")
+    assert books.have("b") == Outcome.REGISTERED
+    assert books.have("e", name=b"another") == Outcome.REGISTERED
+    for number in range(3):
+        books.registry.withdraw(books.peer("c"), b"%d" % number)
+    assert books.registry._held is None, "it is not counted any more where there is room for all"
+
+
 @pytest.mark.parametrize("name", [b"..", b"a/../b", b"/etc/passwd", b"nul\0", b"x" * 1025, b"a//b", b"."])
 def test_a_name_that_no_file_can_have_is_refused(books: Books, name: bytes) -> None:
     with pytest.raises(UnsafeName):
