@@ -7,6 +7,7 @@ the attack fails alone, too.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,19 +15,27 @@ import trio
 
 from osp2p.evil import LOOPBACK, Attack, Bounds, Exchange, SocketNetwork, Subnet, Verdict, list_attacks, run_attack
 from osp2p.grade.keeper import GONE, Keeper, exchange, have_back
+from osp2p.grade.recording import Recorder
 from osp2p.grade.scenes import Report
 from osp2p.grade.stage import EVIDENCE, Subject
 from osp2p.grade.transcript import Entry, Scribe
 from osp2p.grade.verdict import Check, Judged, Kind, Wrong
+from osp2p.grade.witness import WitnessedNetwork
 
 #: How many attacks go on at a time.
 _TOGETHER = 12
+
+#: How often they are begun side by side, before they are run one by one against a program that bears none of them.
+_ROUNDS = 3
 
 #: How long an attack has the stage for itself.
 _ALONE = 0.3
 
 #: How long an attack goes on after the program has died: how it took its death is evidence.
 _LAST_WORDS = 0.2
+
+#: Where attacks on this machine come from: not from where honest users do.
+_SOURCES = ("127.66.66.66", "127.66.66.67", "127.66.66.68", "127.66.66.69")
 
 #: The least that a machine of a class must spare.
 _MOST_BYTES = 64 * 1024 * 1024
@@ -82,11 +91,14 @@ class Sieges:
     async def run(self, all_sieges: Sequence[Siege]) -> list[Judged]:
         """Run all of them. Returns: what came of each, in the same order."""
         waiting = sorted(all_sieges, key=lambda one: one.attack.expect != "out-waited")
-        while waiting:
+        for _ in range(_ROUNDS):
             last, doubtful = await self._side_by_side(waiting)
             waiting = [one for one in waiting if one not in self._judged and one not in doubtful]
             if not await self._alone(doubtful, last):
+                waiting = []
+            if not waiting:
                 break
+        await self._alone(waiting, last)
         for one in all_sieges:
             if one not in self._judged:
                 self._tell(one, Judged(one.check, "not run", GONE))
@@ -174,9 +186,12 @@ class Sieges:
     async def _besiege(self, one: Siege) -> Judged:
         """Make one attack. A program that was started here and dies is not waited for."""
         found: list[Judged] = []
+        entries: deque[Entry] = deque(maxlen=EVIDENCE)
+        recorder = Recorder(entries.append)
+        begun = trio.current_time()
 
         async def make() -> None:
-            found.append(await self._attack(one))
+            found.append(await self._attack(one, recorder))
             nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
@@ -184,13 +199,14 @@ class Sieges:
             await self._keeper.wait_death()
             await trio.sleep(_LAST_WORDS)
             nursery.cancel_scope.cancel()
-        return found[0] if found else Judged(one.check, "failed", "under the attack, it dies")
+        judged = found[0] if found else Judged(one.check, "failed", "under the attack, it dies")
+        return replace(judged, evidence=tuple(entries), seconds=trio.current_time() - begun)
 
-    async def _attack(self, one: Siege) -> Judged:
+    async def _attack(self, one: Siege, recorder: Recorder) -> Judged:
         subject = self._subject
         verdict = await run_attack(
             one.attack,
-            SocketNetwork(),
+            [WitnessedNetwork(SocketNetwork(source), recorder) for source in _SOURCES],
             (subject.host, subject.port),
             seed=subject.seed,
             name=subject.specimen.name if subject.specimen is not None else b"",
@@ -199,17 +215,15 @@ class Sieges:
             allowed=self._force.allowed,
             honest=SocketNetwork(source=None, receive_buffer=None),
         )
-        return judged_of(one.check, verdict, f"{subject.host}:{subject.port}")
+        return judged_of(one.check, verdict)
 
 
-def judged_of(check: Check, verdict: Verdict, address: str) -> Judged:
+def judged_of(check: Check, verdict: Verdict) -> Judged:
     """What a verdict on an attack comes to."""
     figures: dict[str, str] = {"ended": verdict.outcome}
     if verdict.slowest_probe is not None:
         figures["slowest honest answer"] = f"{1000 * verdict.slowest_probe:.0f} ms"
-    entries = [entry for exchange in verdict.exchanges for entry in entries_of(exchange, address)]
-    outcome = "passed" if verdict.passed else "failed"
-    return Judged(check, outcome, verdict.why, verdict.seconds, tuple(entries[:EVIDENCE]), figures)  # type: ignore[arg-type]
+    return Judged(check, "passed" if verdict.passed else "failed", verdict.why, figures=figures)
 
 
 def entries_of(exchange: Exchange, address: str) -> list[Entry]:

@@ -20,18 +20,18 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TAIL_BYTES = 4000
 
 
-def memory_of_session(session: int) -> int:
-    """Bytes of memory that the processes of a session hold together now, shared pages counted once for each."""
+def memory_of(pid: int) -> int:
+    """Bytes of memory that a process and its descendants hold now, shared pages counted once for each."""
     total = 0
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                stat = Path(entry.path, "stat").read_text(encoding="latin-1")
-            except OSError:  # it has ended meanwhile
-                continue
-            fields = stat.rpartition(")")[2].split()  # from field 3 on: the name before may hold anything
-            if int(fields[3]) == session:
-                total += int(fields[21]) * _PAGE
+    family = [pid]
+    while family:
+        process = Path("/proc", str(family.pop()))
+        try:
+            total += int((process / "statm").read_text().split()[1]) * _PAGE
+            for task in os.listdir(process / "task"):
+                family += map(int, (process / "task" / task / "children").read_text().split())
+        except OSError:  # it has ended meanwhile
+            continue
     return total
 
 
@@ -58,7 +58,7 @@ class Program:
 
     def look(self) -> int:
         """Look at its memory. Returns: how many bytes it holds now."""
-        now = memory_of_session(self._process.pid)
+        now = memory_of(self._process.pid)
         self.peak = max(self.peak, now)
         return now
 

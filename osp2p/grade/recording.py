@@ -50,13 +50,14 @@ class Recorder:
 
     def accepted(self, connection: Connection) -> RecordedConnection:
         """Somebody connected to us. Returns: the same connection, whose bytes are written down."""
-        return self._recorded(connection, Scribe(self._next(), "accept", str(connection.remote)))
+        return self._recorded(connection, Scribe(self.next_number(), "accept", str(connection.remote)))
 
     def connected(self, connection: Connection) -> RecordedConnection:
         """We connected to somebody. Returns: the same connection, whose bytes are written down."""
-        return self._recorded(connection, Scribe(self._next(), "connect", str(connection.remote)))
+        return self._recorded(connection, Scribe(self.next_number(), "connect", str(connection.remote)))
 
-    def _next(self) -> int:
+    def next_number(self) -> int:
+        """The number of a further connection."""
         self.connections += 1
         return self.connections
 
