@@ -97,7 +97,8 @@ def _read_dict(data: bytes, at: int, depth: int) -> tuple[dict[bytes, Value], in
         if last is not None and key <= last:
             raise MalformedDatagram("the keys of a dictionary are not in order")
         last = key
-        values[key], at = _read(data, at, depth)
+        read = _read_bytes(data, at) if data[at : at + 1].isdigit() else _read(data, at, depth)
+        values[key], at = read
     return values, at + 1
 
 

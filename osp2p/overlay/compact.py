@@ -85,10 +85,16 @@ def unpack_contacts(packed: bytes, *, ipv6: bool) -> list[Contact]:
         raise MalformedDatagram(f"nodes have {size} bytes each")
     found: list[Contact] = []
     for at in range(0, len(packed), size):
-        address = packed[at + ID_BYTES : at + size]
-        if address[-2:] == b"\0\0":
-            continue
-        contact = Contact(packed[at : at + ID_BYTES], unpack_address(address))
-        if is_reachable(contact.address) and contact.address.is_ipv6 == ipv6:
-            found.append(contact)
+        address = _usable_address(packed[at + ID_BYTES : at + size])
+        if address is not None:
+            found.append(Contact(packed[at : at + ID_BYTES], address))
     return found
+
+
+@lru_cache(maxsize=8192)
+def _usable_address(packed: bytes) -> Address | None:
+    """An address that a node can have, of the family that its length tells; None for any other."""
+    if packed[-2:] == b"\0\0":
+        return None
+    address = unpack_address(packed)
+    return address if is_reachable(address) and address.is_ipv6 == (len(packed) == IPV6_BYTES) else None

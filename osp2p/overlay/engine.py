@@ -262,7 +262,9 @@ class Engine:
         if not isinstance(packed, bytes):
             raise MalformedDatagram("nodes are bytes")
         found = unpack_contacts(packed, ipv6=source.is_ipv6)
-        return [contact for contact in found if source.is_loopback or not contact.address.is_loopback]
+        if source.is_loopback:
+            return found
+        return [contact for contact in found if not contact.address.is_loopback]
 
 
 def _ignore(answer: Response | Failure | None, now: float) -> None:

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from osp2p.wire.address import Address
 
-
 #: What sums of fractions may be off by.
 _ROUNDING = 1e-6
 

@@ -45,22 +45,29 @@ class Trial:
 
     Args:
         number: of nodes.
+        loss, private: as of the world.
     """
 
-    def __init__(self, seed: int, number: int, *, loss: float = 0.0, limits: Limits = DEFAULT) -> None:
-        self.world = World(seed, loss=loss, limits=limits)
+    def __init__(
+        self, seed: int, number: int, *, loss: float = 0.0, private: bool = False, limits: Limits = DEFAULT
+    ) -> None:
+        self.world = World(seed, loss=loss, private=private, limits=limits)
         self._number = number
         self.nodes: list[HonestNode] = []
 
-    def grow(self) -> None:
-        """Let all nodes join, each through any that is there."""
+    def grow(self, settle: float = _SETTLE_SECONDS) -> None:
+        """Let all nodes join, each through any that is there.
+
+        Args:
+            settle: seconds after the last one.
+        """
         world = self.world
         pause = min(0.05, _JOIN_SECONDS / self._number)
         self.nodes = [world.add_node([])]
         while len(self.nodes) < self._number:
             world.run(world.now + pause)
             self.nodes.append(world.add_node([world.rng.choice(self.nodes).address]))
-        world.run(world.now + _SETTLE_SECONDS)
+        world.run(world.now + settle)
 
     def announce(self, node: HonestNode, key: bytes, port: int = 1) -> list[Stored]:
         """Let a node announce a key. Returns: a list that holds what became of it, once that is known."""

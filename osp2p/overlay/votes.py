@@ -37,6 +37,8 @@ class Votes:
         self._said[voter] = host
         if len(self._said) > self._most:
             self._said.popitem(last=False)
+        if host == self.winner:  # it has one vote more, at the cost of another
+            return False
         counts = Counter(said for said in self._said.values() if not is_exempt(said)) or Counter(self._said.values())
         best, votes = counts.most_common(1)[0]
         public_at_last = self.winner is not None and is_exempt(self.winner) and not is_exempt(best)
