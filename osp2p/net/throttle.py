@@ -23,11 +23,12 @@ class Throttle:
         rate: bytes per second; None: no limit, and every call returns at once.
     """
 
-    __slots__ = ("_free_at", "rate")
+    __slots__ = ("free_at", "rate")
 
     def __init__(self, rate: float | None = None) -> None:
         self.rate = rate
-        self._free_at = float("-inf")
+        #: When the limit will have made up for all that was moved.
+        self.free_at = float("-inf")
 
     def slice(self, count: int) -> int:
         """How many of `count` bytes to move in one go."""
@@ -40,25 +41,53 @@ class Throttle:
 
         Cancellation: nothing has been moved, so nothing is lost.
         """
-        if self.rate is not None and self._free_at > trio.current_time():
-            await trio.sleep_until(self._free_at)
+        if self.rate is not None and self.free_at > trio.current_time():
+            await trio.sleep_until(self.free_at)
 
     def moved(self, count: int, now: float) -> None:
         """Account for `count` bytes that were moved."""
         if self.rate is not None:
-            self._free_at = max(self._free_at, now - _CATCH_UP_SECONDS) + count / self.rate
+            self.free_at = max(self.free_at, now - _CATCH_UP_SECONDS) + count / self.rate
+
+
+class _Turn:
+    """The place of one direction of one connection among all that share a limit.
+
+    It is kept until bytes are moved, across calls that are cancelled: else who looks up now and then, to see whether
+    the other side is silent, would go to the end of the queue each time, and never have a turn.
+    """
+
+    __slots__ = ("_at", "throttle")
+
+    def __init__(self, throttle: Throttle) -> None:
+        self.throttle = throttle
+        self._at: float | None = None
+
+    async def ready(self) -> None:
+        """Wait for the turn."""
+        if self.throttle.rate is None:
+            return
+        if self._at is None:
+            self._at = self.throttle.free_at
+        if self._at > trio.current_time():
+            await trio.sleep_until(self._at)
+
+    def moved(self, count: int) -> None:
+        """Account for bytes; for the next ones there is a turn of their own."""
+        self._at = None
+        self.throttle.moved(count, trio.current_time())
 
 
 class ThrottledConnection:
     """A connection whose bytes obey two limits. See `Connection` for its methods.
 
-    The wait comes before the bytes move, so that a cancelled call has lost none.
+    The wait comes before the bytes move, so that a cancelled call has lost none, nor its turn.
     """
 
     def __init__(self, connection: Connection, up: Throttle, down: Throttle) -> None:
         self._connection = connection
-        self._up = up
-        self._down = down
+        self._up = _Turn(up)
+        self._down = _Turn(down)
 
     @property
     def remote(self) -> Address:
@@ -70,29 +99,29 @@ class ThrottledConnection:
 
     async def receive(self, max_bytes: int) -> bytes:
         await self._down.ready()
-        data = await self._connection.receive(self._down.slice(max_bytes))
-        self._down.moved(len(data), trio.current_time())
+        data = await self._connection.receive(self._down.throttle.slice(max_bytes))
+        self._down.moved(len(data))
         return data
 
     async def receive_into(self, buffer: memoryview, *, gather: bool = False) -> int:
         await self._down.ready()
-        count = await self._connection.receive_into(buffer[: self._down.slice(len(buffer))], gather=gather)
-        self._down.moved(count, trio.current_time())
+        count = await self._connection.receive_into(buffer[: self._down.throttle.slice(len(buffer))], gather=gather)
+        self._down.moved(count)
         return count
 
     async def send(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
             await self._up.ready()
-            piece = rest[: self._up.slice(len(rest))]
+            piece = rest[: self._up.throttle.slice(len(rest))]
             await self._connection.send(piece)
-            self._up.moved(len(piece), trio.current_time())
+            self._up.moved(len(piece))
             rest = rest[len(piece) :]
 
     async def send_file_some(self, fd: int, offset: int, count: int) -> int:
         await self._up.ready()
-        moved = await self._connection.send_file_some(fd, offset, self._up.slice(count))
-        self._up.moved(moved, trio.current_time())
+        moved = await self._connection.send_file_some(fd, offset, self._up.throttle.slice(count))
+        self._up.moved(moved)
         return moved
 
     async def send_file(self, fd: int, offset: int, count: int) -> int:

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from osp2p.net import MemoryNetwork
+from osp2p.net import Connection, MemoryNetwork
 from osp2p.net.throttle import Throttle, ThrottledNetwork
 
 
@@ -81,3 +81,27 @@ async def test_without_a_limit_the_connection_is_as_it_was(limits: tuple[float |
     await memory.listen(1)
     plain = await memory.connect("127.0.0.1", 1)
     assert (ThrottledNetwork(memory, *limits).throttled(plain) is plain) == (limits == (None, None))
+
+
+async def test_who_looks_up_now_and_then_still_has_a_turn(autojump_clock: MockClock) -> None:
+    """As a fetch does that sees, every quarter of a second, whether its holder is silent."""
+    rate = 100_000.0
+    network = ThrottledNetwork(MemoryNetwork(capacity=10_000_000), None, rate)
+    listener = await network.listen(80)
+    received = [0] * 40
+
+    async def take(connection: Connection, number: int, patience: float) -> None:
+        buffer = memoryview(bytearray(50_000))
+        while True:
+            with trio.move_on_after(patience):
+                received[number] += await connection.receive_into(buffer)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(40):
+            connection = await network.connect("127.0.0.1", 80)
+            await (await listener.accept()).send(bytes(1_000_000))
+            nursery.start_soon(take, connection, number, 0.25 if number % 2 else 1000.0)
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    assert 0.9 * rate * 60 <= sum(received) <= 1.1 * rate * 60 + 40 * 5000
+    assert min(received) >= 0.8 * max(received)
