@@ -90,7 +90,7 @@ class HolderFetch:
             )
             state: HolderState | NotHere
             try:
-                state = await self._client.read_stat(self._limits.first_byte_timeout)
+                state = await self._client.read_stat(self._patience())
             except NotHere as refusal:
                 state = refusal
             latency = trio.current_time() - asked_at
@@ -101,6 +101,11 @@ class HolderFetch:
             if trio.current_time() >= self._leave_at():
                 raise state
             await self._wait_if_busy(state)
+
+    def _patience(self) -> float:
+        """How long the first answer may take: the less, the more others wait for the place of one who is silent."""
+        limits = self._limits
+        return min(limits.first_byte_timeout, limits.idle_holder) if self._crowded() else limits.first_byte_timeout
 
     async def _wait_if_busy(self, refusal: NotHere) -> None:
         """Wait as long as a busy holder wants. Raises: NotHere: it refuses for another reason."""
