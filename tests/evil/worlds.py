@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -22,19 +22,21 @@ import trio.testing
 
 from osp2p.content.chunks import chunk_hash, content_id
 from osp2p.content.name import local_path
-from osp2p.errors import NetworkError, Osp2pError
+from osp2p.errors import NetworkError, Osp2pError, UnsafeName
 from osp2p.evil import Attack, Attacked, Bounds, Fact, Truth, Verdict, run_attack, run_evil_peer, run_evil_tracker
 from osp2p.evil.words import cut
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, MemoryNetwork, serve_visits
 from osp2p.net.memory_link import Link
-from osp2p.peer.events import Event, SourceFailed, TransferDone
+from osp2p.peer.events import Event, SourceFailed, TransferDone, TransferFailed
 from osp2p.peer.node import Node, open_node
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.peer.transfer import GetOptions
+from osp2p.peer.wanted import Wanted
 from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.checksum import write_md5
+from osp2p.wire.entry import FileEntry
 from osp2p.wire.word import quote, unquote
 
 T = TypeVar("T")
@@ -337,7 +339,7 @@ async def attack_downloader(attack: Attack, root: Path, limits: Limits = LIMITS)
                 break
             target = root / f"fetched{number}"
             async with _downloader(network, root, limits, TRACKER, number) as node:
-                await _fetch(node, list(files), target, outcome)
+                await _fetch(node, map(FileEntry, files), target, outcome)
             _look_at(target, root, files, outcome)
         nursery.cancel_scope.cancel()
     return outcome
@@ -413,31 +415,34 @@ async def _downloader(
         yield node
 
 
-async def _fetch(node: Node, names: list[bytes], target: Path, outcome: Outcome) -> None:
-    """Fetch files one after the other; note what becomes of them."""
+async def _fetch(node: Node, entries: Iterable[FileEntry], target: Path, outcome: Outcome) -> None:
+    """Fetch files side by side; note what becomes of them."""
     target.mkdir()
     began = trio.current_time()
-    blamed: list[Event] = []
+    wanted = []
+    for entry in entries:
+        with suppress(UnsafeName):
+            wanted.append(Wanted(entry.name, local_path(target, entry.name, LIMITS), listed=entry))
+    events: list[Event] = []
     with trio.move_on_after(2 * outcome.attack.within + 30) as scope:
-        for name in names:
-            try:
-                path = local_path(target, name, LIMITS)
-                with suppress(OSError):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                outcome.done[name] = await node.get(name, path, GetOptions(sync=False, beneath=target), blamed.append)
-            except Osp2pError as error:
-                outcome.errors[name] = error
+        try:
+            async with node.open_get(wanted, GetOptions(sync=False, beneath=target)) as coming:
+                events += [event async for event in coming]
+        except Osp2pError as error:
+            outcome.errors |= {one.name: error for one in wanted}
+    outcome.done |= {event.name: event for event in events if isinstance(event, TransferDone)}
+    outcome.errors |= {event.name: event.error for event in events if isinstance(event, TransferFailed)}
     outcome.seconds = max(outcome.seconds, trio.current_time() - began)
     outcome.hung = outcome.hung or scope.cancelled_caught
     if outcome.attack.role != "tracker":  # which can make an honest holder's answers look wrong
-        left = [event for event in blamed if isinstance(event, SourceFailed) and event.address.host in HONEST]
+        left = [event for event in events if isinstance(event, SourceFailed) and event.address.host in HONEST]
         outcome.wrong += [f"blamed an honest holder: {event.reason}" for event in left]
 
 
 def _look_at(target: Path, root: Path, files: dict[bytes, bytes], outcome: Outcome) -> None:
     """See what lies on a downloader's disk: right files under their names, and what it needs to go on, nothing else."""
     for path in target.rglob("*"):
-        name = os.fsencode(path.relative_to(target))
+        name = os.fsencode(path.relative_to(target)).removesuffix(b"~1~")
         if path.is_dir() or (path.name.startswith(".") and "osp2p" in path.name):
             continue
         if path.read_bytes() != files.get(name):
@@ -470,15 +475,16 @@ async def _lure(attack: Attack, root: Path, limits: Limits) -> Outcome:
         began = trio.current_time()
         async with _downloader(network, root, limits, host) as node:
             nursery.start_soon(_share_something, node, root)
-            names: list[bytes] = []
+            listed: list[FileEntry] = []
             with trio.move_on_after(2 * attack.within + 30) as scope:
                 try:
-                    names = await node.expand([b"**"])
+                    listed, _ = await node.find([b"**"])
                 except Osp2pError as error:
                     outcome.errors[b"**"] = error
             outcome.hung = scope.cancelled_caught
             outcome.seconds = trio.current_time() - began
-            await _fetch(node, list(dict.fromkeys([*FILES, *names[:400]])), target, outcome)
+            entries = {name: FileEntry(name) for name in FILES} | {entry.name: entry for entry in listed[:400]}
+            await _fetch(node, entries.values(), target, outcome)
             outcome.errors = {name: error for name, error in outcome.errors.items() if name in FILES}
             await trio.sleep(30)
             if len(outcome.met) > _COMES_BACK:

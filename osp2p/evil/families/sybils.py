@@ -76,6 +76,58 @@ async def be_silent_under_many_new_names(victim: Victim) -> None:
     await victim.hold()
 
 
+@attack(
+    "sybils/just-fast-enough",
+    against="downloader",
+    role="holder",
+    breaks="max_chunk_sources, min_rate",
+    expect="survived",
+    within=120,
+    sybils=40,
+)
+async def be_slow_under_many_names(victim: Victim) -> None:
+    """Registers as forty holders that serve rightly, each a little faster than the least rate: between them, they have
+    been asked for everything, and bring it in hours."""
+
+    class Liar(SoundHolder):
+        async def send_range(self, first: int, last: int, details: bytes) -> None:
+            await self.victim.send(self.head(last + 1 - first, details))
+            for place in range(first, last + 1, 1000):
+                await self.victim.send(self.content[place : min(last + 1, place + 1000)])
+                await trio.sleep(3)
+
+    await Liar(victim).run()
+
+
+@attack(
+    "sybils/greedy",
+    against="downloader",
+    role="holder",
+    breaks="seed_spared, idle_holder, end_game_after",
+    expect="survived",
+    within=120,
+    sybils=40,
+)
+async def be_greedy_under_many_names(victim: Victim) -> None:
+    """Registers as forty partial holders, which claim all chunks but one, answer the first request for bytes after
+    nine tenths of the time for it, and no further one: seeds may be spared for them again and again."""
+
+    class Liar(SoundHolder):
+        given = 0
+
+        def have(self) -> bytes:
+            return b"HAVE 0-%d\n" % max(0, self.count - 2)
+
+        async def get(self) -> None:
+            self.given += 1
+            if self.given > 1:
+                await self.victim.hold()
+            await trio.sleep(0.9 * self.victim.limits.first_byte_timeout)
+            await super().get()
+
+    await Liar(victim).run()
+
+
 async def _claim(target: Target, alias: bytes, port: int) -> None:
     """Register as a holder of everything; a refusal is not what this is about."""
     wire = await target.log_in(alias, port)

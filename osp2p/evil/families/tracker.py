@@ -327,6 +327,29 @@ async def list_escapes(caller: Caller) -> None:
 
 
 @attack(
+    "tracker/file-and-directory",
+    against="downloader",
+    role="tracker",
+    breaks="a name is a file's",
+    expect="survived",
+    within=60,
+)
+async def list_a_file_as_a_directory(caller: Caller) -> None:
+    """Lists, beside each right name, that name with one and two components more, so that it would have to be a file
+    and a directory."""
+
+    class Liar(SoundTracker):
+        def names(self) -> list[bytes]:
+            right = super().names()
+            return sorted([*right, *(name + b"/x" for name in right), *(name + b"/x/y" for name in right)])
+
+        def fact(self, name: bytes) -> Fact:
+            return super().fact(name.partition(b"/")[0])
+
+    await Liar(caller).run()
+
+
+@attack(
     "tracker/many-names",
     against="downloader",
     role="tracker",
