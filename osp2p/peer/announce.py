@@ -186,7 +186,10 @@ class Announcer:
         """
         address = own_address(client, self._network, self._port)
         alias = self._alias if client.hello else plain_alias(self._alias)
+        if not client.hello:  # what answers to nothing may be no tracker at all
+            client.patience = self._limits.answer_timeout
         reply = await client.request(write_addr(alias, address))
+        client.patience = self._limits.reply_timeout
         if not reply.ok:
             text = reply.text.decode("utf-8", "replace")
             raise TrackerRefused(reply.code, f"tracker {self.label} does not register us at {address}: {text}")

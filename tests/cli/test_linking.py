@@ -73,6 +73,15 @@ async def test_a_link_to_a_file_here_needs_no_tracker(world: World) -> None:
     assert link.b3 == (await digest_in_thread(world.directory / "here" / "a.txt")).digests.b3
 
 
+async def test_a_link_of_a_tracker_for_this_machine_alone(world: World) -> None:
+    world.files("here", a_txt=b"content")
+    async with world.tracker("--local") as port:
+        for tracker in (f"127.0.0.1:{port}", f"localhost:{port}"):
+            done = await world.run("link", "here/a.txt", "-t", tracker)
+            link = parse_link(done.out.decode().strip())
+            assert (link.host, link.port) == ("127.0.0.1", port)
+
+
 async def test_a_link_that_nobody_can_fulfil(world: World, photos: Program) -> None:
     link = await link_to(world, "cat.jpg")
     other = link[:-64] + "0" * 64

@@ -13,6 +13,7 @@ from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork, TcpNetwork
 from osp2p.peer.announce import Announcement, own_address, plain_alias, write_addr
 from osp2p.peer.events import Registered, TrackerConnected, TrackerLost, TrackerSaid, Withdrawn
+from osp2p.peer.node import open_node
 from osp2p.peer.tracker_client import open_tracker
 from osp2p.tracker import TrackerOptions
 from osp2p.wire.address import Address
@@ -281,6 +282,14 @@ async def test_a_tracker_that_hangs_up_at_addr_fails_the_first_round(autojump_cl
             await sharer.announcer.wait_first_round()
 
 
+async def test_what_greets_and_then_answers_nothing_fails_the_first_round_soon(autojump_clock: MockClock) -> None:
+    network = here()
+    async with open_scripted(network, ScriptedTracker(lambda line: b"")), sharing(network) as sharer:
+        with pytest.raises(TrackerUnreachable, match=r"^tracker 10\.0\.0\.1:11111: not done in time$"):
+            await sharer.announcer.wait_first_round()
+        assert trio.current_time() <= LIMITS.hello_timeout + LIMITS.answer_timeout + 0.1
+
+
 async def test_a_tracker_that_does_not_take_us_fails_the_first_round(autojump_clock: MockClock) -> None:
     network = here()
     scripted = ScriptedTracker(lambda line: b"300 go \xff away\n")
@@ -384,6 +393,35 @@ async def test_our_own_tracker_lists_the_lan_address_of_a_sharer_on_its_host(aut
             await sharer.settle()
             assert [entry.address.host for entry in await asker.list_peers()] == [expected]
             assert own_address(asker, network, 5) == Address(expected, 5)
+
+
+@pytest.mark.parametrize(
+    ("tracker", "features", "expected"),
+    [
+        ("127.0.0.1", b"", "192.168.1.5"),
+        ("127.0.0.1", b"FEATURE local\n", "127.0.0.1"),
+        ("127.0.0.1", None, "127.0.0.1"),  # one of 2007, which lists its own host's peers at 127.x
+        ("localhost", b"", "192.168.1.5"),
+        ("10.0.0.1", b"FEATURE local\n", "10.0.0.1"),
+    ],
+)
+async def test_where_a_tracker_is_for_others(
+    autojump_clock: MockClock, tracker: str, features: bytes | None, expected: str
+) -> None:
+    network = Laptop("127.0.0.1")
+    scripted = ScriptedTracker(lambda line: b"500 x\n" if features is None else features + b"200 hello\n")
+    async with (
+        open_scripted(network, scripted, "127.0.0.1"),
+        open_node(trackers=[f"{tracker}:{PORT}"], network=network) as node,
+    ):
+        assert await node.tracker_for_others() == (expected, PORT)
+
+
+async def test_a_tracker_on_this_machine_that_does_not_answer_is_taken_to_be_for_others(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_node(trackers=["127.0.0.1:5"], network=Laptop("127.0.0.1")) as node:
+        assert await node.tracker_for_others() == ("192.168.1.5", 5)
 
 
 async def test_without_any_other_address_loopback_stays(autojump_clock: MockClock) -> None:
