@@ -124,7 +124,7 @@ def serves_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sharing, "find", find)
 
 
-@changed("names that a tracker lists are not checked", "tracker/escapes")
+@changed("names that a tracker lists are not checked", "listing/escapes")
 def follows_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "safe_parts", lambda name, limits: tuple(name.split(b"/")))
     monkeypatch.setattr(names, "is_hidden", lambda name: False)

@@ -86,7 +86,7 @@ async def send_less_than_said(victim: Victim) -> None:
 
 @attack("lengths/huge", against="downloader", role="holder", breaks=BREAKS, expect="survived", within=30)
 async def say_a_huge_number(victim: Victim) -> None:
-    """Announces 99,999,999,999,999,999,999 bytes for every request: what would hold them?"""
+    """Announces 99,999,999,999,999,999,999 bytes for every request, more than anything would hold."""
     await _say(victim, b"DATA 99999999999999999999")
 
 
