@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import trio
 
@@ -132,13 +133,23 @@ class Calls:
             CallTimedOut, Refused, Fault.
         """
         split_method(method)
-        self.services.find(method)
         copies = parse_call(write_call(method, arguments))[1]
+        return parse_response(write_bounded(await self.answer_here(method, copies, timeout), self._limits))
+
+    async def answer_here(self, method: str, arguments: Sequence[Value], timeout: float) -> Any:
+        """Call a method of this node with arguments that nobody else has.
+
+        Returns: what it returns, of which nobody has looked whether it can travel.
+
+        Raises:
+            MalformedLine: it cannot be called like that.
+            CallTimedOut, Refused, Fault.
+        """
+        self.services.find(method)
         until = min(trio.current_time() + timeout, trio.current_effective_deadline())
         try:
             with trio.move_on_after(timeout):
-                value = await self.services.invoke(method, copies, Context(self.address, method, until))
-                return parse_response(write_bounded(value, self._limits))
+                return await self.services.invoke(method, arguments, Context(self.address, method, until))
         except Fault:
             raise
         except Exception as error:

@@ -154,7 +154,7 @@ class HttpDoor:
         address, _, rest = method.partition(".")
         if is_address(address.lower()):
             return await self._calls.call(address.lower(), rest, *arguments, timeout=self._limits.max_call_time)
-        return await self._calls.call_here(method, arguments, self._limits.max_call_time)
+        return await self._calls.answer_here(method, arguments, self._limits.max_call_time)
 
 
 def _fault(error: Exception) -> Fault:

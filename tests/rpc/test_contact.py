@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,10 +24,11 @@ PLACES = st.builds(Address, HOSTS, st.integers(1, 65535))
 def test_a_record_is_read_as_it_was_signed(places: list[Address], sequence: int) -> None:
     item = sign_contact(IDENTITY, places, sequence)
     proved = read_mutable(item.key, item.salt, item.sequence, item.value, item.signature)
-    kept = tuple(place for place in places if place.host not in ("0.0.0.0", "::"))
     contact = read_contact(proved, IDENTITY.address, 8)
     assert contact.sequence == sequence
-    assert [place.port for place in contact.addresses] == [place.port for place in kept]
+    nobodys = [place for place in places if ipaddress.ip_address(place.host).is_unspecified or "::ffff:" in place.host]
+    assert set(contact.addresses) >= set(places) - set(nobodys)
+    assert len(contact.addresses) <= len(places)
 
 
 def test_a_record_of_another_key_is_refused() -> None:
