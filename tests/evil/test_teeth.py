@@ -258,6 +258,8 @@ MUTANTS = [
     loosened("notify/flood", max_blocked_input=10**9),
     loosened("notify/queue", max_block_queue=10**6),
     loosened("session/held", max_held_stat=6000.0),
+    loosened("listing/endless", max_listed_files=10**9),
+    loosened("listing/slow", listing_timeout=6000.0),
     loosened("tracker/drip", answer_timeout=6000.0, reply_timeout=6000.0),
     loosened("tracker/silent", greeting_timeout=6000.0, connect_timeout=6000.0),
     loosened("lengths/endless-reply", max_peer_reply_bytes=10**9, max_peer_reply_lines=10**9),

@@ -64,6 +64,7 @@ LIMITS = replace(
     swarm_from=1_000_000,
     idle_timeout=100.0,
     max_size=12_000_000,
+    max_listed_files=20_000,
     max_reply_lines=20_000,
     max_reply_bytes=1_000_000,
     max_peer_reply_lines=5000,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from osp2p.evil.bounds import Unsound
 from osp2p.evil.encounter import Caller, Fact
 from osp2p.evil.families.malformed import ESCAPES
 from osp2p.evil.lying import SoundTracker
@@ -97,15 +98,15 @@ async def list_many_names(caller: Caller) -> None:
 
 
 @attack(
-    "listing/endless-list",
+    "listing/endless",
     against="downloader",
     role="tracker",
-    breaks="max_listed_files, max_listed_bytes, listing_timeout",
+    breaks="max_listed_files, max_listed_bytes",
     expect="refused",
     within=400,
 )
 async def list_for_ever(caller: Caller) -> None:
-    """Lists new names on page after page, five seconds each, and there is always a next one."""
+    """Lists two thousand new names on each page, and there is always a next one."""
 
     class Liar(SoundTracker):
         page = 0
@@ -113,11 +114,27 @@ async def list_for_ever(caller: Caller) -> None:
         def listing(self, words: list[bytes]) -> bytes:
             self.page += 1
             start = self.page * 2000
+            if start > 4 * self.caller.limits.max_listed_files:
+                raise Unsound(f"takes {start} names and asks for more")
             return b"".join(b"FILE n%012d\n" % number for number in range(start, start + 2000))
+
+    await Liar(caller).run()
+
+
+@attack("listing/slow", against="downloader", role="tracker", breaks="listing_timeout", expect="refused", within=400)
+async def list_slowly(caller: Caller) -> None:
+    """Lists one new name on each page, four seconds after it is asked for, and there is always a next one."""
+
+    class Liar(SoundTracker):
+        page = 0
+
+        def listing(self, words: list[bytes]) -> bytes:
+            self.page += 1
+            return b"FILE n%012d\n" % self.page
 
         async def answer(self, verb: bytes, words: list[bytes]) -> None:
             if verb == b"LIST":
-                await trio.sleep(5)
+                await trio.sleep(4)
             await super().answer(verb, words)
 
     await Liar(caller).run()
