@@ -60,9 +60,15 @@ async def serve_ours(work: Path) -> None:
         await trio.sleep_forever()
 
 
+class PatientServer(SimpleXMLRPCServer):
+    """The standard library's, with room for callers that wait: its own 5 make others try again a second later."""
+
+    request_queue_size = 128
+
+
 def serve_theirs() -> None:
     """Likewise, with the standard library."""
-    with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False) as server:
+    with PatientServer(("127.0.0.1", 0), logRequests=False) as server:
         server.register_function(lambda a, b: a + b, "add")
         print(server.server_address[1], flush=True)
         server.serve_forever()
