@@ -307,6 +307,16 @@ class Limits:
     reconnect_most: float = 4 * SECONDS
     """Longest such pause."""
 
+    probe_timeout: float = 0.5 * SECONDS
+    """For holders whose tracker cannot know whether they speak OSP2P/2 to say so, and what they have; all that are asked
+    at a time together. Who does not is spoken to as in 2007."""
+
+    max_probed: int = 10_000
+    """Of how many addresses it is remembered what they speak."""
+
+    max_claimed_contents: int = 4
+    """How many contents, or sizes of one, that only holders claim are tried one after the other."""
+
     max_holders: int = 2000
     """Most holders of one file that are remembered from a tracker's answers."""
 

@@ -13,9 +13,11 @@ from osp2p.peer.events import (
     FileRemoved,
     Joined,
     Listening,
+    NamedContent,
     NotShared,
     Registered,
     Remark,
+    SeveralContents,
     SourceFailed,
     TrackerConnected,
     TrackerLost,
@@ -29,6 +31,9 @@ from osp2p.peer.events import (
 )
 
 Kind = TypeVar("Kind", bound=Event)
+
+#: How many other contents of a name a line shows; records have them all.
+_MOST_OTHERS = 3
 
 _WRITERS: dict[type[Event], Callable[..., str | None]] = {}
 
@@ -144,6 +149,26 @@ def _source_failed(event: SourceFailed) -> str:
 @_writes(Remark)
 def _remark(event: Remark) -> str:
     return f"{escape(event.name)}: {event.text}" if event.name else event.text
+
+
+@_writes(SeveralContents)
+def _several_contents(event: SeveralContents) -> str:
+    chosen = [content for content in event.contents if content.b3 == event.chosen]
+    others = [content for content in event.contents if content.b3 != event.chosen]
+    fetched = f"b3 {event.chosen} {_numbers(chosen[0])}" if chosen else "the one whose b3 is not known yet"
+    links = [f"{content.link} {_numbers(content)}" for content in others]
+    more = [f"and {len(links) - _MOST_OTHERS} more"] if len(links) > _MOST_OTHERS else []
+    return (
+        f"{escape(event.name)} stands for {count_of(len(event.contents), 'content')}; fetched is {fetched};"
+        f" to fetch another, get its link: {', '.join(links[:_MOST_OTHERS] + more)}"
+    )
+
+
+def _numbers(content: NamedContent) -> str:
+    """How large a content is, and how many hold it, as a tracker says."""
+    size = "size unknown" if content.size is None else format_size(content.size)
+    partial = f" and {count_of(content.partial, 'partial one')}" if content.partial else ""
+    return f"({size}, {count_of(content.holders, 'holder')}{partial})"
 
 
 @_writes(TransferDone)

@@ -11,7 +11,7 @@ from pathlib import Path
 from osp2p.cli.exits import exit_code
 from osp2p.cli.text import LARGEST_SIZE, escape, json_name
 from osp2p.errors import MalformedLine, Osp2pError
-from osp2p.peer.events import Event, Source, TransferDone
+from osp2p.peer.events import Event, NamedContent, Source, TransferDone, TransferFailed
 from osp2p.wire.address import Address
 from osp2p.wire.entry import FileEntry, PeerEntry, parse_number
 from osp2p.wire.word import quote
@@ -23,8 +23,8 @@ def event_record(event: Event) -> Record:
     """Write an event as a record.
 
     ``event`` is its class in the form ``source-failed``, without a leading ``transfer-``: so a file's records are
-    ``started``, ``progress``, ``done`` or ``failed``. Of ``done``, ``verified`` is how many bytes were proved, and
-    ``proof`` is how.
+    ``started``, ``progress``, ``done`` or ``failed``. ``verified`` is how many bytes were proved: of ``done``, ``proof``
+    tells how; of ``failed``, they are kept.
     """
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(event).__name__).lower().removeprefix("transfer-")
     record: Record = {"event": kind}
@@ -33,6 +33,8 @@ def event_record(event: Event) -> Record:
     if isinstance(event, TransferDone):
         record["proof"] = event.verified
         record["verified"] = event.size if event.verified else 0
+    elif isinstance(event, TransferFailed):
+        record["verified"] = event.proved
     return record
 
 
@@ -49,7 +51,7 @@ def _value(value: object) -> object:
         return json_name(os.fsencode(value))
     if isinstance(value, Address):
         return str(value)
-    if isinstance(value, Source):
+    if isinstance(value, NamedContent | Source):
         return {field.name: _value(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [_value(part) for part in value]

@@ -1,15 +1,17 @@
 """Fetching one file in the base protocol: whole copies from one holder or several, the first that is proved wins.
 
 The base protocol tells neither length nor error. A copy ends where the holder closes; or where its MD5 is the
-tracker's, or its size the announced one, and nothing follows; or, where neither is known, after some silence.
+tracker's, and nothing follows; or, where none is known, after some silence. What proves a copy is the tracker's MD5, or
+a content id, for which it is hashed when it has ended. A size is only claimed: where something proves the copy, it
+counts for nothing; else it binds the holder of whom it was claimed, and nobody else.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -37,7 +39,7 @@ from osp2p.net.errors import deadline
 from osp2p.net.groups import one_error
 from osp2p.peer.events import Report, Source, SourceFailed, TransferProgress
 from osp2p.peer.picker import Race, Runner
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry, parse_number
 from osp2p.wire.request import write_request
@@ -68,7 +70,7 @@ class Copy:
     Attributes:
         part: where its bytes are.
         size: bytes.
-        verified: whether its MD5 is the one that the tracker knows.
+        verified: whether it was proved: its MD5 is the one that the tracker knows, or its content id the wanted one.
     """
 
     part: Part
@@ -82,7 +84,7 @@ class _Body:
     Args:
         new_part: makes the file that takes the bytes: not before there is one, because most of many holders give none.
         md5: what the whole should have; None if nobody knows.
-        claimed_size: how many bytes the tracker says it has; None if it does not.
+        claimed_size: how many bytes the holder gives, as the tracker says; None where that is of no matter.
     """
 
     def __init__(self, new_part: Callable[[], Part], md5: bytes | None, claimed_size: int | None) -> None:
@@ -102,7 +104,7 @@ class _Body:
         """Take further bytes.
 
         Raises:
-            ChecksumMismatch: more than the tracker announced.
+            ChecksumMismatch: more than was announced of this holder.
             TooLarge, DiskFull, StoreError.
         """
         size = self.size + len(data)
@@ -120,8 +122,11 @@ class _Body:
             return self.proved
         return self.size > 0 and (self.size == self._claimed_size or silence >= limits.silence_is_end)
 
-    def finish(self) -> Copy:
+    def finish(self, *, may_be_empty: bool) -> Copy:
         """Make a copy of it, now that it has ended.
+
+        Args:
+            may_be_empty: whether an empty answer is to be proved by its content id.
 
         Raises:
             SourceRefused: an empty answer that is not known to be an empty file.
@@ -130,7 +135,7 @@ class _Body:
             StoreError.
         """
         proved = self.proved
-        if self.size == 0 and not proved:
+        if self.size == 0 and not proved and not may_be_empty:
             raise SourceRefused("does not serve it")
         if self._claimed_size is not None and self.size < self._claimed_size and not proved:
             raise ConnectionLost(f"sent {self.size} of the announced {self._claimed_size} bytes")
@@ -154,6 +159,7 @@ class BaseFetch:
         new_part: makes a temporary file for one copy.
         refresh: asks the trackers again; a TrackerError of it only means that they name nobody else.
         report: takes `SourceFailed` and `TransferProgress`.
+        prove: tells whether a copy is the wanted content, where its content id is what proves it; then no MD5 counts.
     """
 
     def __init__(
@@ -167,16 +173,18 @@ class BaseFetch:
         new_part: Callable[[], Part],
         refresh: Callable[[], Awaitable[TrackerFacts]],
         report: Report,
+        prove: Callable[[Part], Awaitable[bool]] | None = None,
     ) -> None:
         self._name = name
-        self._md5 = facts.md5
+        self._md5 = facts.md5 if prove is None else None
+        self._prove = prove
         self._claimed_size = facts.size
         self._network = network
         self._limits = limits
         self._new_part = new_part
         self._refresh = refresh
         self._report = report
-        self._race = Race(limits, rng, endless=facts.size is None)
+        self._race = Race(limits, rng)
         self._race.add(_whole(facts.holders))
         self._scopes: dict[Runner, trio.CancelScope] = {}
         self._changed = trio.Event()
@@ -246,6 +254,15 @@ class BaseFetch:
             return False
         return self._race.add(_whole(facts.holders)) > 0
 
+    def _binding_size(self, entry: PeerEntry) -> int | None:
+        """How many bytes a tracker says that a holder gives, where nothing else tells whether a copy is whole."""
+        if self._md5 is not None or self._prove is not None:
+            return None
+        try:
+            return parse_number(entry.attributes[b"size"], 2**63 - 1)
+        except (KeyError, MalformedLine):
+            return None
+
     def _verdict(self) -> Osp2pError:
         """The error that stands for all that went wrong."""
         tried = f"{len(self.sources)} holder{'s' if len(self.sources) != 1 else ''} tried"
@@ -259,7 +276,7 @@ class BaseFetch:
         """Ask one holder; note what came of it."""
         entry = runner.entry
         error: Osp2pError | None = None
-        body = _Body(self._new_part, self._md5, _claimed_size(self._claimed_size, entry))
+        body = _Body(self._new_part, self._md5, self._binding_size(entry))
         try:
             with self._scopes[runner]:
                 copy = await self._fetch_copy(runner, body)
@@ -304,7 +321,14 @@ class BaseFetch:
                 raise
         finally:
             connection.close()
-        return body.finish()
+        copy = body.finish(may_be_empty=self._prove is not None)
+        if self._prove is None:
+            return copy
+        if not await self._prove(copy.part):
+            if not body.size:
+                raise SourceRefused("does not serve it")
+            raise ChecksumMismatch(f"sent {body.size} bytes with another content id")
+        return replace(copy, verified=True)
 
     async def _connect(self, address: Address) -> Connection:
         """Connect to a holder.
@@ -376,16 +400,6 @@ class BaseFetch:
         )
 
 
-def _whole(entries: Iterable[PeerEntry]) -> Iterator[PeerEntry]:
+def _whole(entries: Iterable[PeerEntry]) -> list[PeerEntry]:
     """Those who hold all of the file: the base protocol cannot ask for parts."""
-    return (entry for entry in entries if entry.attributes.get(b"part") != b"yes")
-
-
-def _claimed_size(of_file: int | None, entry: PeerEntry) -> int | None:
-    """How many bytes a tracker says that a holder gives: what it says of the file, else of this holder."""
-    if of_file is not None:
-        return of_file
-    try:
-        return parse_number(entry.attributes[b"size"], 2**63 - 1)
-    except (KeyError, MalformedLine):
-        return None
+    return [entry for entry in entries if entry.attributes.get(b"part") != b"yes"]

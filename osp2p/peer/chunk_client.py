@@ -49,6 +49,10 @@ class NotHere(RemoteProtocolError):
         self.retry = retry
 
 
+class OtherSize(ChecksumMismatch):
+    """A holder says that the content has another size than was announced: one of the two is wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """What is asked for.
@@ -170,7 +174,7 @@ class ChunkClient:
             patience: seconds that it may take, where it was asked to wait.
 
         Raises:
-            ChecksumMismatch: the holder means a content of another size.
+            OtherSize: the holder means a content of another size.
             NotHere, MalformedLine, LineTooLong, NetworkError.
         """
         reply = await self._reply(patience)
@@ -191,7 +195,7 @@ class ChunkClient:
                 delta = True
             elif key == b"SIZE" and value != b"%d" % self._size:
                 claimed_size = parse_number(value, 2**63 - 1, "SIZE")
-                raise ChecksumMismatch(f"says that the file has {claimed_size} bytes, not {self._size} as announced")
+                raise OtherSize(f"says that the file has {claimed_size} bytes, not {self._size} as announced")
             elif key == b"B3" and value != self._b3:
                 raise NotHere(301, "has another content")
         return HolderState(serial, None if everything else ranges, delta)

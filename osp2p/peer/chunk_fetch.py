@@ -150,6 +150,8 @@ class ChunkFetch:
             give_up_at = intake.last_progress + self._limits.stall_timeout
             if not self._running:
                 give_up_at = min(give_up_at, self._last_talk + self._limits.retry_window)
+            if not intake.is_size_proved:
+                give_up_at = min(give_up_at, intake.disputed_at + self._limits.hedge_after)
             if trio.current_time() >= give_up_at:
                 return self._verdict()
             await intake.wait_changed(give_up_at)
@@ -176,6 +178,12 @@ class ChunkFetch:
                 self._last_error = error
             self._intake.wake()
             pause = min(2 * pause, self._limits.last_refresh)
+
+    def refute(self, error: ChecksumMismatch) -> None:
+        """Blame all who gave something of a content that has proved to be another than the one that they claimed."""
+        for source in self._intake.sources.values():
+            if source.fetched and self._intake.blame(source.address, error):
+                self._report(SourceFailed(self._content.name, source.alias, source.address, str(error)))
 
     def _verdict(self) -> Osp2pError:
         """The error that stands for all that went wrong."""

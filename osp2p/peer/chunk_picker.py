@@ -362,10 +362,14 @@ class ChunkPicker:
         return bool(holder.queue) and (holder.busy or now - holder.heard > self._patience(holder))
 
     def _assign_any(self, holder: _Holder, free: int, now: float) -> Assignment:
-        """Let a seed choose: as long as it can from what it chooses from already, so that others have the rest."""
+        """Let a seed choose: as long as it can from what it chooses from already, so that others have the rest.
+
+        Else from none of that, since it would be sent twice. (`_uncommitted` has left more than that.)
+        """
         own = [request.bits for request in holder.queue if request.is_any]
         bits = _union(own) & free
         if bits.bit_count() <= len(own):
+            free &= ~bits
             shares = 2 * sum(other.whole for other in self._holders.values())
             if not self._held:
                 shares *= 2  # what no seed chooses from is there for runs, once their rate is known

@@ -151,6 +151,35 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedContent:
+    """One of the contents that a name stands for.
+
+    Attributes:
+        b3: its content id, 64 hex digits.
+        size: bytes, as claimed; None if nobody says it.
+        holders: how many have all of it, as a tracker counts them.
+        partial: how many have a part of it.
+        link: fetches it, whatever else the name stands for.
+    """
+
+    b3: str
+    size: int | None
+    holders: int
+    partial: int
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralContents(Event):
+    """A name stands for several contents. `chosen` is the b3 of the one that is fetched: what the trackers say the name
+    stands for, unless a link named another. None: its b3 is not known yet."""
+
+    name: bytes
+    chosen: str | None
+    contents: tuple[NamedContent, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TransferStarted(Event):
     """The tracker named holders for a file. `size` is None until it is known."""
 
@@ -220,9 +249,16 @@ class TransferFailed(Event):
     Attributes:
         error: one of ours; its class decides the exit code.
         fetched: bytes that came over the network for it.
+        sources: who gave what.
+        size: bytes of the file, as claimed; None if nobody says.
+        resumed: bytes that were there from an earlier run.
+        proved: bytes that are here and proved, for a later run.
     """
 
     name: bytes
     error: Osp2pError
     fetched: int = 0
     sources: tuple[Source, ...] = field(default=())
+    size: int | None = None
+    resumed: int = 0
+    proved: int = 0

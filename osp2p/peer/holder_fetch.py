@@ -9,7 +9,7 @@ import trio
 
 from osp2p.errors import NetworkError
 from osp2p.net import Network
-from osp2p.peer.chunk_client import ChunkClient, HolderState, NotHere, Take, open_holder
+from osp2p.peer.chunk_client import ChunkClient, HolderState, NotHere, OtherSize, Take, open_holder
 from osp2p.peer.chunk_picker import Assignment
 from osp2p.peer.intake import Batch, Intake
 from osp2p.wire.address import Address
@@ -93,6 +93,11 @@ class HolderFetch:
                 state = await self._client.read_stat(self._patience())
             except NotHere as refusal:
                 state = refusal
+            except OtherSize as other:
+                if self._intake.is_size_proved:
+                    raise
+                self._intake.dispute()
+                raise NotHere(301, str(other)) from None
             latency = trio.current_time() - asked_at
             if asks_list:
                 await self._take_list()

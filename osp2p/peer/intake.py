@@ -106,6 +106,8 @@ class Intake:
         self.list_due = 0.0
         #: Whoever is about to deliver.
         self.delivering: set[Address] = set()
+        #: When a holder first said that the content has another size than was announced.
+        self.disputed_at = float("inf")
         #: What the disk said, if it failed: the end of the fetch.
         self.fatal: StoreError | None = None
 
@@ -160,6 +162,16 @@ class Intake:
         return error if isinstance(error, ChecksumMismatch) else None
 
     # --- the chunk list ---
+
+    def dispute(self) -> None:
+        """A holder says that the content has another size than was announced."""
+        self.disputed_at = min(self.disputed_at, trio.current_time())
+        self.wake()
+
+    @property
+    def is_size_proved(self) -> bool:
+        """Whether the announced size is the content's: the chunk list proves it, and of one chunk the chunk itself."""
+        return self._store.hashes is not None
 
     @property
     def needs_list(self) -> bool:

@@ -21,7 +21,7 @@ from osp2p.net.errors import disk_errors
 from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import TransferFailed
 from osp2p.peer.small_fetch import SmallFetch, SmallFile
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.peer.transfer import GetOptions, Transfer, holders_of_content, needs_md5
 from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address
@@ -210,6 +210,7 @@ class ManyFetch:
                 or self._options.sync
                 or needs_md5(fact)
                 or not holders
+                or len(fact.contents) > 1
             ):
                 others.append((one, fact))
             else:
@@ -237,7 +238,7 @@ class ManyFetch:
                 try:
                     done = await transfer.run()
                 except Osp2pError as error:
-                    self._events.put(TransferFailed(wanted.name, error, transfer.fetched, transfer.sources))
+                    self._events.put(transfer.failed(error))
                     continue
                 with disk_errors(f"cannot read {done.path}"):
                     self._store.places.setdefault(os.stat(done.path).st_dev, done.path.parent)

@@ -7,13 +7,14 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 from osp2p.content.name import is_glob, matches_glob
-from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, OverlayError, OverlayUnreachable, TrackerError
+from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, OverlayUnreachable, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, Listener, Network, TcpNetwork, Visit, serve_visits
 from osp2p.net.groups import one_error
@@ -25,10 +26,13 @@ from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone
 from osp2p.peer.many_fetch import ManyFetch
 from osp2p.peer.offer import Offer
 from osp2p.peer.ports import open_ports
+from osp2p.peer.probe import Prober
+from osp2p.peer.questions import Questions
 from osp2p.peer.server import UploadServer
 from osp2p.peer.sharing import Sharing
 from osp2p.peer.sources import HolderSource, Sources
-from osp2p.peer.tracker_client import TrackerFacts, open_tracker
+from osp2p.peer.tracker_client import open_tracker
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.peer.trackers import Trackers
 from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
 from osp2p.peer.wanted import Wanted
@@ -86,7 +90,9 @@ class Node(CallingNode):
         self._serving = False
         self._membership: Membership | None = None
         self._sources = Sources([self._trackers] if trackers else [], limits)
+        self._questions = Questions(lambda: self._sources, self._trackers.holder_counts, self._own_addresses)
         self._trackers_answer = True
+        self._prober = Prober(self._throttled, limits)
         self._alias = alias
         self._sharing = Sharing(open_cache, limits, report, without)
         self._server = UploadServer(self._sharing, limits, report)
@@ -150,6 +156,15 @@ class Node(CallingNode):
             announcer = Announcer(self._network, numeric, port, self._alias, own_port, self._limits, report)
             self._sharing.tell(announcer, essential=number == 0)
             self._nursery.start_soon(announcer.run)
+
+    def _own_addresses(self) -> set[Address]:
+        """Where this node listens, by whatever address of this machine a tracker may know it."""
+        own = self._sharing.own_addresses()
+        for listener in self._listeners:
+            ipv6 = listener.address.is_ipv6
+            hosts = self._network.local_ipv6_addresses() if ipv6 else self._network.local_addresses()
+            own |= {Address(host, listener.address.port) for host in hosts}
+        return own
 
     async def _serve_one(self, connection: Connection, visit: Visit) -> None:
         await self._server.serve(self._throttled.throttled(connection), visit)
@@ -341,17 +356,11 @@ class Node(CallingNode):
         Cancellation: nothing is under the final name.
         """
         wanted = Wanted(name, target, b3)
-        (facts,) = await self._facts([wanted])
+        (facts,) = await self._questions.facts([wanted])
         done = await self._transfer(wanted, facts, options, report).run()
         if options.seed:
             await self._seed(name, done.path)
         return done
-
-    async def _facts(self, wanted: Sequence[Wanted]) -> list[TrackerFacts]:
-        """What the trackers say of files; of a content that the user named, who has it."""
-        plain = [one.name for one in wanted if one.b3 is None]
-        told = iter(await self._sources.facts(plain) if plain else [])
-        return [next(told) if one.b3 is None else await self._sources.facts_of(one.name, one.b3) for one in wanted]
 
     @asynccontextmanager
     async def open_get(
@@ -378,7 +387,7 @@ class Node(CallingNode):
             network=self._throttled,
             limits=self._limits,
             rng=self._rng,
-            facts=self._facts,
+            facts=self._questions.facts,
             transfer=lambda wanted, facts, each: self._transfer(wanted, facts, each, events.put),
             seed=self._seed,
             events=events,
@@ -403,26 +412,15 @@ class Node(CallingNode):
         registered.set()
 
     def _transfer(self, wanted: Wanted, facts: TrackerFacts, options: GetOptions, report: Report) -> Transfer:
-        # A running download goes on without its trackers, and without the overlay.
-        async def ask_facts() -> TrackerFacts:
-            try:
-                return (await self._facts([wanted]))[0]
-            except (TrackerError, OverlayError):
-                return TrackerFacts(())
-
-        async def ask_holders(b3: bytes) -> list[PeerEntry]:
-            try:
-                return await self._sources.holders(wanted.name, b3)
-            except (TrackerError, OverlayError):
-                return []
-
         around = Surroundings(
             network=self._throttled,
             limits=self._limits,
             rng=self._rng,
-            facts=ask_facts,
-            holders=ask_holders,
-            own=self._sharing.own_addresses,
+            facts=partial(self._questions.facts_again, wanted),
+            holders=partial(self._questions.holders, wanted),
+            contents=partial(self._questions.contents, wanted),
+            prober=self._prober,
+            own=self._own_addresses,
             fetching=self._fetching,
             fetched=self._sharing.fetched,
         )

@@ -8,7 +8,7 @@ content id. Whoever shares more files than are announced one by one is found und
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import trio
 
@@ -18,18 +18,13 @@ from osp2p.net import LineConnection, Network
 from osp2p.net.errors import deadline
 from osp2p.overlay.keys import content_key, many_key, name_key
 from osp2p.overlay.node import Overlay
-from osp2p.peer.chunk_client import HELLO
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.probe import ask_state
+from osp2p.peer.tracker_facts import ListedContent, TrackerFacts
 from osp2p.wire.address import Address
-from osp2p.wire.entry import PeerEntry, parse_b3, parse_number
-from osp2p.wire.reply import Reply
-from osp2p.wire.request import write_request
+from osp2p.wire.entry import PeerEntry
 
 #: Of how many files it is remembered who has them.
 _MAX_SEARCHES = 1000
-
-#: The largest size that is believed of any file.
-_MAX_SIZE = 1 << 62
 
 
 class _Search:
@@ -75,7 +70,7 @@ class OverlaySource:
         self._searches: OrderedDict[tuple[bytes, bytes | None], _Search] = OrderedDict()
         self._asking = trio.CapacityLimiter(limits.max_asked_peers)
 
-    async def facts(self, names: Sequence[bytes]) -> list[TrackerFacts]:
+    async def facts(self, names: Sequence[bytes], unlisted: Collection[bytes] = ()) -> list[TrackerFacts]:
         """See `HolderSource`. The content that most holders have is what a name stands for."""
         found: dict[bytes, TrackerFacts] = {}
         at_a_time = trio.Semaphore(self._limits.max_parallel_files)
@@ -196,37 +191,13 @@ async def ask_peer(
     Raises:
         NetworkError, RemoteProtocolError.
     """
-    attributes = {b"b3": b3.hex().encode()} if b3 is not None else {}
-    at = trio.current_time() + limits.connect_timeout
-    with deadline(at, str(address)):
+    with deadline(trio.current_time() + limits.connect_timeout, str(address)):
         connection = await network.connect(address.host, address.port)
-    lines = LineConnection(connection, limits, of_peer=True)
-    try:
-        await lines.send(HELLO + write_request(b"STAT", name, attributes=attributes), at)
-        hello = await lines.read_reply(at)
-        stat = await lines.read_reply(at)
-    finally:
-        lines.close()
-    if not hello.ok or not stat.ok:
-        return None
-    return _entry_of(address, stat)
-
-
-def _entry_of(address: Address, stat: Reply) -> PeerEntry:
-    """What an answer to STAT says, in the attributes of a tracker's PEER line."""
-    attributes = {b"v": b"2"}
-    complete = False
-    for line in stat.data:
-        word, _, rest = line.partition(b" ")
-        if word == b"SIZE":
-            attributes[b"size"] = b"%d" % parse_number(rest, _MAX_SIZE, "SIZE")
-        elif word == b"B3":
-            attributes[b"b3"] = parse_b3(rest).hex().encode()
-        elif line == b"HAVE all":
-            complete = True
-    if not complete:
-        attributes[b"part"] = b"yes"
-    return PeerEntry(str(address).encode(), address, attributes)
+        try:
+            _, claimed = await ask_state(LineConnection(connection, limits, of_peer=True), name, b3)
+        finally:
+            connection.close()
+    return PeerEntry(str(address).encode(), address, claimed) if claimed is not None else None
 
 
 def facts_from(holders: Iterable[PeerEntry]) -> TrackerFacts:
@@ -241,4 +212,12 @@ def facts_from(holders: Iterable[PeerEntry]) -> TrackerFacts:
         return TrackerFacts(tuple(holders))
     b3, size = counts.most_common(1)[0][0]
     same = tuple(entry for entry in holders if entry.attributes.get(b"b3", b3) == b3)
-    return TrackerFacts(same, b3=bytes.fromhex(b3.decode()), size=int(size))
+    contents = tuple(_listed(claimed, size, holders) for (claimed, size), _ in counts.most_common())
+    return TrackerFacts(same, b3=bytes.fromhex(b3.decode()), size=int(size), contents=contents)
+
+
+def _listed(b3: bytes, size: bytes, holders: Iterable[PeerEntry]) -> ListedContent:
+    """One content that holders claim to have, and how many."""
+    theirs = [entry.attributes for entry in holders if entry.attributes.get(b"b3") == b3]
+    partial = sum(b"part" in attributes for attributes in theirs)
+    return ListedContent(bytes.fromhex(b3.decode()), int(size), "", (len(theirs) - partial, partial))

@@ -2,7 +2,7 @@
 
 `Race` is for the base protocol, where each holder gives the whole file from its first byte. One holder is asked
 first. Others are asked beside it while nobody gives a byte, when it is slow or falls silent, and when it has given
-suspiciously much of a file whose size nobody knows; the first whole and proved copy wins.
+suspiciously much, since any size is only claimed; the first whole and proved copy wins.
 
 A peer of 2007 serves one connection at a time, so one that waits there keeps others out. Hence a holder that gives
 nothing is dropped once another gives, or when it is in the way of holders that nobody has asked yet: once, and it keeps
@@ -55,13 +55,11 @@ class Race:
         limits: `hedge_after`, `max_connecting`, `max_sources_per_file`, `max_source_tries`, `unproved_before_hedge`,
             `slow_rate`, `connect_stagger`.
         rng: orders the holders.
-        endless: whether nobody knows how many bytes are too many.
     """
 
-    def __init__(self, limits: Limits, rng: random.Random, *, endless: bool = True) -> None:
+    def __init__(self, limits: Limits, rng: random.Random) -> None:
         self._limits = limits
         self._rng = rng
-        self._endless = endless
         self._waiting: list[PeerEntry] = []
         self._seen: set[Address] = set()
         self._known: set[Address] = set()
@@ -174,7 +172,7 @@ class Race:
 
     def _gave_much(self, live: list[Runner]) -> bool:
         most = max(runner.received for runner in live)
-        return self._endless and most >= self._limits.unproved_before_hedge << self._suspicions
+        return most >= self._limits.unproved_before_hedge << self._suspicions
 
     def _is_full(self, live: list[Runner]) -> bool:
         """Whether nobody may be asked unless another is dropped. Who stopped giving is in nobody's way."""

@@ -22,7 +22,7 @@ from osp2p.net import Connection, Network
 from osp2p.net.errors import deadline
 from osp2p.peer.chunk_client import HELLO
 from osp2p.peer.events import Report, Source, TransferDone, TransferStarted
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.peer.wanted import Wanted
 from osp2p.wire.body import BodyParser
 from osp2p.wire.entry import PeerEntry
@@ -148,7 +148,12 @@ class SmallFetch:
                 if not reply.ok:
                     raise MalformedLine("does not know HELLO")
                 greeted = True
-            if self._take_answers(answers):
+            try:
+                some_whole = self._take_answers(answers)
+            except RemoteProtocolError:
+                await self._announce()  # what was right before the wrong one is here all the same
+                raise
+            if some_whole:
                 waiting.deadline = trio.current_time() + limits.first_byte_timeout
                 await self._announce()
 

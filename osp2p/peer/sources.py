@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol, TypeVar
 
 import trio
@@ -10,7 +10,7 @@ import trio
 from osp2p.errors import NobodyHasIt, Osp2pError, OverlayError, TrackerError, TrackerUnreachable
 from osp2p.limits import Limits
 from osp2p.net.groups import one_error
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.peer.trackers import merge_facts, merge_holders
 from osp2p.wire.entry import PeerEntry
 
@@ -20,8 +20,8 @@ Answer = TypeVar("Answer")
 class HolderSource(Protocol):
     """Somebody who knows who has what. Each method raises a TrackerError or an OverlayError if it cannot be asked."""
 
-    async def facts(self, names: Sequence[bytes]) -> list[TrackerFacts]:
-        """What is said of each name."""
+    async def facts(self, names: Sequence[bytes], unlisted: Collection[bytes] = ()) -> list[TrackerFacts]:
+        """What is said of each name; and of those `unlisted`, for which contents it stands."""
 
     async def facts_of(self, name: bytes, b3: bytes) -> TrackerFacts:
         """What is said of one content of a name, which the caller knows by its id."""
@@ -41,10 +41,10 @@ class Sources:
         self._sources = sources
         self._limits = limits
 
-    async def facts(self, names: Sequence[bytes]) -> list[TrackerFacts]:
+    async def facts(self, names: Sequence[bytes], unlisted: Collection[bytes] = ()) -> list[TrackerFacts]:
         """See `HolderSource`."""
         answers = await self._ask_all(
-            lambda source: source.facts(names), lambda facts: all(fact.holders for fact in facts)
+            lambda source: source.facts(names, unlisted), lambda facts: all(fact.holders for fact in facts)
         )
         return [merge_facts(of_one_name) for of_one_name in zip(*answers, strict=True)]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -13,7 +13,6 @@ import trio
 from osp2p.errors import (
     ConnectionLost,
     LineTooLong,
-    MalformedLine,
     NetworkError,
     NobodyHasIt,
     TimedOut,
@@ -25,13 +24,20 @@ from osp2p.limits import Limits
 from osp2p.net import LineConnection, Network
 from osp2p.net.errors import deadline
 from osp2p.net.groups import one_error
+from osp2p.peer.tracker_facts import (
+    ListedContent,
+    TrackerFacts,
+    counts_of_stat,
+    facts_of_stat,
+    listed_contents,
+    md5_of,
+    parse_or_none,
+)
 from osp2p.wire.address import Address
-from osp2p.wire.checksum import parse_md5
-from osp2p.wire.entry import FileEntry, PeerEntry, parse_b3, parse_file_line, parse_number, parse_peer_line
+from osp2p.wire.entry import FileEntry, PeerEntry, parse_file_line, parse_peer_line
 from osp2p.wire.reply import Reply, is_reply_line
 from osp2p.wire.request import write_request
 
-Value = TypeVar("Value")
 Entry = TypeVar("Entry", FileEntry, PeerEntry)
 Entry_co = TypeVar("Entry_co", covariant=True)
 
@@ -56,23 +62,6 @@ class _ParseLine(Protocol[Entry_co]):
 
     def __call__(self, line: bytes, *, hello: bool) -> Entry_co:
         """Read one line. Raises: MalformedLine."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerFacts:
-    """What a tracker says of one file: all of it claimed by whoever registered it.
-
-    Attributes:
-        holders: in the tracker's order, those with unreadable addresses left out.
-        md5: 16 bytes, or None.
-        b3: 32 bytes, or None.
-        size: bytes, or None.
-    """
-
-    holders: tuple[PeerEntry, ...]
-    md5: bytes | None = None
-    b3: bytes | None = None
-    size: int | None = None
 
 
 class TrackerClient:
@@ -297,7 +286,7 @@ class TrackerClient:
         """
         md5 = None
         if self._can_ask(name):
-            md5 = _md5_of(await self.request(write_request(b"MD5SUM", name)))
+            md5 = md5_of(await self.request(write_request(b"MD5SUM", name)))
         if md5 is None:
             raise NobodyHasIt(f"tracker {self.label} knows no checksum of that name")
         return md5
@@ -306,8 +295,11 @@ class TrackerClient:
         """Whether a name can be anybody's: one too long would end the connection for all the others as well."""
         return 0 < len(name) <= self._limits.max_name
 
-    async def facts(self, names: Sequence[bytes]) -> list[TrackerFacts]:
+    async def facts(self, names: Sequence[bytes], unlisted: Collection[bytes] = ()) -> list[TrackerFacts]:
         """Who holds each of some files, and what is claimed of them: WANT and MD5SUM, or WANT and STAT after HELLO.
+
+        Args:
+            unlisted: of which of them is not known yet whether they stand for several contents: LIST tells.
 
         Returns: one for each name, in order; without holders where nobody has it.
 
@@ -317,12 +309,20 @@ class TrackerClient:
         """
         about = b"STAT" if self.hello else b"MD5SUM"
         askable = [name for name in dict.fromkeys(names) if self._can_ask(name)]
-        lines = [write_request(verb, name) for name in askable for verb in (b"WANT", about)]
+        lists = set(unlisted) if self.features is not None and b"pages" in self.features else set()
+        lines: list[bytes] = []
+        for name in askable:
+            lines += (write_request(b"WANT", name), write_request(about, name))
+            if name in lists:
+                lines.append(write_request(b"LIST", attributes={b"prefix": name, b"max": b"1"}))
         answers = await self.requests(lines)
         if not self.hello and answers and all(want.code >= _UNKNOWN for want in answers[::2]):
             self._expect(answers[0], "WANT")
         replies = iter(answers)
-        known = {name: self._facts(next(replies), next(replies)) for name in askable}
+        known: dict[bytes, TrackerFacts] = {}
+        for name in askable:
+            facts = self._facts(next(replies), next(replies))
+            known[name] = replace(facts, contents=self._contents(name, next(replies))) if name in lists else facts
         return [known.get(name, TrackerFacts(())) for name in names]
 
     async def holders(self, name: bytes, b3: bytes) -> list[PeerEntry]:
@@ -333,14 +333,35 @@ class TrackerClient:
         """
         if not self._can_ask(name):
             return []
-        attributes = {b"b3": b3.hex().encode()} if self.hello else {}
-        reply = await self.request(write_request(b"WANT", name, attributes=attributes))
+        reply = await self.request(write_request(b"WANT", name, attributes=_named(b3) if self.hello else {}))
         return self._holders(reply)
 
     def _holders(self, reply: Reply) -> list[PeerEntry]:
         """The holders in an answer to WANT; none where it is a refusal."""
         entries = self._parse_lines(reply.data if reply.ok else (), parse_peer_line)
-        return list(islice(entries, self._limits.max_holders))
+        holders = islice(entries, self._limits.max_holders)
+        if not self.hello:
+            return list(holders)
+        return [
+            entry if b"v" in entry.attributes else replace(entry, attributes={**entry.attributes, b"v": b"1"})
+            for entry in holders
+        ]
+
+    def _contents(self, name: bytes, page: Reply) -> tuple[ListedContent, ...]:
+        """The contents of a name in an answer to LIST."""
+        entries = self._parse_lines(page.data if page.ok else (), parse_file_line)
+        return listed_contents(name, entries, self.label, self._limits.max_contents_per_name)
+
+    async def holder_counts(self, name: bytes, b3s: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+        """How many hold each of some contents of a name: all of it, and a part of it.
+
+        Raises:
+            NetworkError, LineTooLong.
+        """
+        if not self.hello or not self._can_ask(name):
+            return {}
+        stats = await self.requests([write_request(b"STAT", name, attributes=_named(b3)) for b3 in b3s])
+        return {b3: counts_of_stat(reply) for b3, reply in zip(b3s, stats, strict=True) if reply.ok}
 
     async def facts_of(self, name: bytes, b3: bytes) -> TrackerFacts:
         """What is claimed of one content of a name, without its holders; of an old tracker, nothing but the id.
@@ -350,28 +371,18 @@ class TrackerClient:
         """
         if not self.hello or not self._can_ask(name):
             return TrackerFacts((), b3=b3)
-        attributes = {b"b3": b3.hex().encode()}
-        stat = await self.request(write_request(b"STAT", name, attributes=attributes))
+        stat = await self.request(write_request(b"STAT", name, attributes=_named(b3)))
         return replace(self._facts(Reply(300, b""), stat), b3=b3)
 
-    def _facts(self, want: Reply, stat: Reply) -> TrackerFacts:
+    def _facts(self, want: Reply, about: Reply) -> TrackerFacts:
+        """Put together what the answers to WANT, and to STAT or MD5SUM, say."""
         holders = tuple(self._holders(want))
-        if not self.hello:
-            return TrackerFacts(holders, md5=_md5_of(stat))
-        if not stat.ok:
-            return TrackerFacts(holders)
-        words = {key: value for key, _, value in (line.partition(b" ") for line in stat.data)}
-        return TrackerFacts(
-            holders,
-            md5=_parse_or_none(parse_md5, words.get(b"MD5", b"")),
-            b3=_parse_or_none(parse_b3, words.get(b"B3", b"")),
-            size=_parse_or_none(lambda text: parse_number(text, 2**63 - 1), words.get(b"SIZE", b"")),
-        )
+        return facts_of_stat(holders, about) if self.hello else TrackerFacts(holders, md5=md5_of(about))
 
     def _parse_lines(self, lines: Iterable[bytes], parse: _ParseLine[Entry]) -> Iterator[Entry]:
         """The lines that can be read. One that cannot be says nothing about the others."""
         for line in lines:
-            entry = _parse_or_none(lambda text: parse(text, hello=self.hello), line)
+            entry = parse_or_none(lambda text: parse(text, hello=self.hello), line)
             if entry is None:
                 continue
             if not entry.attributes.keys() <= _KEPT_ATTRIBUTES:
@@ -392,21 +403,13 @@ class TrackerClient:
         self._lines.close()
 
 
+def _named(b3: bytes) -> dict[bytes, bytes]:
+    """The attribute that names a content."""
+    return {b"b3": b3.hex().encode()}
+
+
 def _text(reply: Reply) -> str:
     return f"{reply.code} {reply.text.decode('utf-8', 'replace')}".strip()
-
-
-def _parse_or_none(parse: Callable[[bytes], Value], text: bytes) -> Value | None:
-    """What `parse` reads, or None where the tracker's word has not the form that it should have."""
-    try:
-        return parse(text)
-    except MalformedLine:
-        return None
-
-
-def _md5_of(reply: Reply) -> bytes | None:
-    """The checksum in an answer to MD5SUM, if there is one that can be read."""
-    return _parse_or_none(parse_md5, reply.data[0].strip()) if reply.ok and reply.data else None
 
 
 def _weight(reply: Reply) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
@@ -21,7 +21,8 @@ from osp2p.errors import (
 from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.net.groups import one_error
-from osp2p.peer.tracker_client import TrackerClient, TrackerFacts, connect_tracker, reason_of
+from osp2p.peer.tracker_client import TrackerClient, connect_tracker, reason_of
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.wire.address import Address
 from osp2p.wire.entry import FileEntry, PeerEntry
 
@@ -195,10 +196,15 @@ class Trackers:
         """
         return (await self._ask_all(lambda client: client.checksum(name)))[0]
 
-    async def facts(self, names: Sequence[bytes]) -> list[TrackerFacts]:
+    async def facts(self, names: Sequence[bytes], unlisted: Collection[bytes] = ()) -> list[TrackerFacts]:
         """What the trackers together say of each name. See `TrackerClient.facts`."""
-        answers = await self._ask_all(lambda client: _reachable_facts(client, names))
+        answers = await self._ask_all(lambda client: _reachable_facts(client, names, unlisted))
         return [merge_facts(of_one_name) for of_one_name in zip(*answers, strict=True)]
+
+    async def holder_counts(self, name: bytes, b3s: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+        """How many hold each content of a name, at the tracker that knows of most of them."""
+        answers = await self._ask_all(lambda client: client.holder_counts(name, b3s))
+        return {b3: max(answer.get(b3, (0, 0)) for answer in answers) for b3 in b3s}
 
     async def facts_of(self, name: bytes, b3: bytes) -> TrackerFacts:
         """What the trackers say of one content of a name, which the caller knows by its id."""
@@ -229,9 +235,12 @@ def _reachable(client: TrackerClient, holders: Iterable[PeerEntry]) -> list[Peer
     return [entry for entry in holders if client.remote.is_loopback or not entry.address.is_loopback]
 
 
-async def _reachable_facts(client: TrackerClient, names: Sequence[bytes]) -> list[TrackerFacts]:
+async def _reachable_facts(
+    client: TrackerClient, names: Sequence[bytes], unlisted: Collection[bytes]
+) -> list[TrackerFacts]:
     """One tracker's facts, without the loopback addresses that only the tracker itself could use."""
-    return [replace(fact, holders=tuple(_reachable(client, fact.holders))) for fact in await client.facts(names)]
+    facts = await client.facts(names, unlisted)
+    return [replace(fact, holders=tuple(_reachable(client, fact.holders))) for fact in facts]
 
 
 def merge_facts(facts: Sequence[TrackerFacts]) -> TrackerFacts:
@@ -239,7 +248,7 @@ def merge_facts(facts: Sequence[TrackerFacts]) -> TrackerFacts:
 
     The first tracker that knows anything decides what the name stands for. What another says of it counts if both name
     the same MD5 or content id. Holders that another names for another content are left out; those that it names without
-    saying for which are kept, since what they give is proved anyway.
+    saying for which are kept, since what they give is proved anyway. All contents that any of them lists are named.
     """
     merged = next((fact for fact in facts if fact.b3 or fact.md5), None)
     if merged is None:
@@ -251,7 +260,8 @@ def merge_facts(facts: Sequence[TrackerFacts]) -> TrackerFacts:
                 (), merged.md5 or fact.md5, merged.b3 or fact.b3, fact.size if merged.size is None else merged.size
             )
     agreeing = [fact.holders for fact in facts if _agree(fact, merged)]
-    return replace(merged, holders=tuple(merge_holders(agreeing)))
+    contents = {content.b3: content for fact in reversed(facts) for content in reversed(fact.contents)}
+    return replace(merged, holders=tuple(merge_holders(agreeing)), contents=tuple(reversed(contents.values())))
 
 
 def merge_holders(answers: Iterable[Iterable[PeerEntry]]) -> list[PeerEntry]:

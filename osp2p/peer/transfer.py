@@ -1,29 +1,55 @@
-"""One file, from what the trackers say of it to the rename: what is there already, who is asked, what proves it."""
+"""One file, from what the trackers say of it to the rename: what is there already, who is asked, what proves it.
+
+What a tracker names is tried first: the content that it says the name stands for, in chunks, from all who hold it. What
+it says is only claimed, so one liar must not be the end of it: where a claimed size does not fit, the sizes that
+holders claim are tried; where nobody gives the content, those who speak only the base protocol are asked for it; and
+then the other contents of the name. Behind a tracker of 2007, which knows no content ids, holders that speak OSP2P/2
+tell theirs: chunks are proved by it, and the whole by the tracker's MD5.
+"""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
 
-from osp2p.content.chunk_store import open_chunks, read_partial
+from osp2p.content.chunk_store import ChunkStore, Partial, open_chunks, read_partial
 from osp2p.content.digest import find_same, find_same_bytes, same_content, verify_file
-from osp2p.content.store import Target, open_target
-from osp2p.errors import ChecksumMismatch, ConnectFailed, NobodyHasIt, Osp2pError, Stalled, Unverified
+from osp2p.content.store import Part, Target, open_target
+from osp2p.errors import (
+    ChecksumMismatch,
+    ConnectFailed,
+    DiskFull,
+    NobodyHasIt,
+    Osp2pError,
+    Stalled,
+    TooLarge,
+    Unverified,
+)
 from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.net.errors import disk_errors
 from osp2p.peer.base_fetch import BaseFetch
 from osp2p.peer.chunk_client import Content
 from osp2p.peer.chunk_fetch import ChunkFetch
-from osp2p.peer.events import Remark, Report, Source, TransferDone, TransferStarted
+from osp2p.peer.events import (
+    NamedContent,
+    Remark,
+    Report,
+    SeveralContents,
+    Source,
+    TransferDone,
+    TransferFailed,
+    TransferStarted,
+)
 from osp2p.peer.offer import Offer
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.probe import Prober, speaks
+from osp2p.peer.tracker_facts import ListedContent, TrackerFacts
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
 
@@ -49,14 +75,20 @@ class GetOptions:
     beneath: Path | None = None
 
 
+#: What a fetch of one content may end with, so that something else is tried.
+_PASSING = (NobodyHasIt, ConnectFailed, Stalled, ChecksumMismatch, TooLarge, DiskFull)
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a transfer needs of its node.
 
     Attributes:
-        facts: asks the trackers of the file again; without an answer there are no holders.
+        facts: asks the trackers of the file again; without an answer there are no holders. This node is never one.
         holders: asks them for the holders of one content of it, likewise.
-        own: where this node listens.
+        contents: asks them who holds each content that they list of it.
+        prober: finds out who speaks OSP2P/2 where no tracker knows.
+        own: where this node listens, as it was last told to a tracker.
         fetching: offers what is fetched to others, as long as its body runs.
         fetched: goes on offering it, from its final path.
     """
@@ -66,6 +98,8 @@ class Surroundings:
     rng: random.Random
     facts: Callable[[], Awaitable[TrackerFacts]]
     holders: Callable[[bytes], Awaitable[Iterable[PeerEntry]]]
+    contents: Callable[[Sequence[ListedContent]], Awaitable[tuple[NamedContent, ...]]]
+    prober: Prober
     own: Callable[[], set[Address]]
     fetching: Callable[[Offer], AbstractContextManager[None]]
     fetched: Callable[[Offer, Path], None]
@@ -78,7 +112,7 @@ class Transfer:
         name: as the trackers list it.
         facts: what they say of it; or, from a link, what the user says.
         target: the final path.
-        report: takes `TransferStarted`, `TransferProgress`, `SourceFailed`, `Remark`.
+        report: takes `SeveralContents`, `TransferStarted`, `TransferProgress`, `SourceFailed`, `Remark`.
         b3: the content id, where the user names it: then nothing else proves the file.
     """
 
@@ -103,7 +137,8 @@ class Transfer:
         self._limits = replace(around.limits, max_size=most)
         self._report = report
         self._fetches: list[BaseFetch | ChunkFetch] = []
-        self._resumed = 0
+        self._tried: set[Content] = set()
+        self._store: ChunkStore | None = None
         self._started = trio.current_time()
 
     @property
@@ -116,6 +151,21 @@ class Transfer:
     def fetched(self) -> int:
         """Bytes that came over the network."""
         return sum(fetch.fetched for fetch in self._fetches)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file, as claimed."""
+        return self._store.size if self._store is not None else self._facts.size
+
+    @property
+    def resumed(self) -> int:
+        """Bytes that were here from an earlier run."""
+        return self._store.resumed if self._store is not None else 0
+
+    @property
+    def proved(self) -> int:
+        """Bytes that are here and proved, for a later run if this one fails."""
+        return self._store.done if self._store is not None else 0
 
     async def run(self) -> TransferDone:
         """Fetch the file.
@@ -142,35 +192,10 @@ class Transfer:
             with disk_errors(f"cannot read {there}"):
                 size = there.stat().st_size
             return self._done(there, size, "b3" if facts.b3 else "md5", already=True)
+        await self._tell_of_several(facts)
         self._report(TransferStarted(self._name, facts.size, len(facts.holders)))
         with open_target(self._target, self._limits, beneath=self._options.beneath) as target:
-            speakers = holders_of_content(facts)
-            if facts.b3 is None or facts.size is None or not speakers:
-                return await self._fetch_base(target)
-            try:
-                return await self._fetch_chunks(target, Content(self._name, facts.size, facts.b3), speakers)
-            except (NobodyHasIt, ConnectFailed, Stalled, ChecksumMismatch) as error:
-                return await self._try_otherwise(target, error)
-
-    async def _try_otherwise(self, target: Target, error: Osp2pError) -> TransferDone:
-        """Go on where no holder gives the content that the trackers named.
-
-        The name may stand for another content by now; else those who speak only the base protocol may have it. To them
-        nothing applies that the trackers say of it but the MD5: it may have been said by those who did not give it.
-        """
-        before, now = self._facts, await self._around.facts()
-        self._facts = now if now.holders else before
-        speakers = holders_of_content(self._facts)
-        b3, size = self._facts.b3, self._facts.size
-        if b3 is not None and size is not None and b3 != before.b3 and speakers:
-            return await self._fetch_chunks(target, Content(self._name, size, b3), speakers)
-        if self._facts.md5 is None or len(speakers) == len(self._facts.holders):
-            raise error
-        self._facts = replace(self._facts, b3=None, size=None)
-        try:
-            return await self._fetch_base(target)
-        except (NobodyHasIt, ConnectFailed):
-            raise error from None
+            return await self._fetch(target)
 
     async def _wait_for_proof(self) -> TrackerFacts:
         """Give holders that have just begun to share a moment to tell the digests of the file.
@@ -184,7 +209,114 @@ class Transfer:
             facts = await self._around.facts()
         return facts if facts.holders else self._facts
 
+    async def _tell_of_several(self, facts: TrackerFacts) -> None:
+        """Say so, where the name stands for several contents."""
+        if self._b3 is None and len(facts.contents) > 1:
+            contents = await self._around.contents(facts.contents)
+            self._report(SeveralContents(self._name, facts.b3.hex() if facts.b3 else None, contents))
+
+    # --- what is tried, one after the other ---
+
+    async def _fetch(self, target: Target) -> TransferDone:
+        """Try one way after the other. What is raised in the end is why the first one failed, or what tells more."""
+        failure: Osp2pError | None = None
+        for way in (self._as_named, self._as_claimed, self._as_changed, self._in_base, self._as_another):
+            try:
+                done = await way(target, failure)
+            except _PASSING as error:
+                if self.proved and isinstance(error, DiskFull | TooLarge):
+                    raise  # the size is proved, so nobody has lied
+                if failure is None or not isinstance(error, NobodyHasIt | ConnectFailed):
+                    failure = error
+            else:
+                if done is not None:
+                    return done
+        raise failure or NobodyHasIt("nobody has it")
+
+    async def _as_named(self, target: Target, failure: Osp2pError | None) -> TransferDone | None:
+        """Chunks of the content that the trackers or the user name, of the size that the trackers say."""
+        facts = self._facts
+        speakers = holders_of_content(facts)
+        if facts.b3 is None or not speakers:
+            return None
+        there = _proved_before(target, facts.b3)
+        size = there.size if there is not None else facts.size
+        if size is None:
+            return None
+        md5 = facts.md5 if self._b3 is None and needs_md5(facts) else None
+        return await self._fetch_chunks(target, Content(self._name, size, facts.b3), speakers, md5=md5)
+
+    async def _as_claimed(self, target: Target, failure: Osp2pError | None) -> TransferDone | None:
+        """Chunks of what holders claim: the wanted content, of whatever size; or, behind a tracker of 2007 that knows
+        nothing but an MD5, whatever content they have, the smallest first, so that a huge lie hides nothing. (There a
+        whole copy of a small file is as good, and here sooner.)
+        """
+        facts = self._facts
+        proved = self._store is not None and self._store.hashes is not None
+        if proved or (facts.b3 is None and facts.md5 is None):
+            return None
+        claims = await self._around.prober.claims(self._name, facts.b3, facts.holders)
+        contents = contents_claimed(self._name, claims, facts.b3, _proved_before(target, facts.b3))
+        error: Osp2pError | None = None
+        for content, holders in contents[: self._limits.max_claimed_contents]:
+            if content in self._tried or (facts.b3 is None and content.size < self._limits.swarm_from):
+                continue
+            try:
+                md5 = facts.md5 if facts.b3 is None or (self._b3 is None and needs_md5(facts)) else None
+                return await self._fetch_chunks(target, content, holders, md5=md5, only_claimed=facts.b3 is None)
+            except _PASSING as reason:
+                error = error or reason
+                if self.proved:
+                    raise
+        if error is not None:
+            raise error
+        return None
+
+    async def _as_changed(self, target: Target, failure: Osp2pError | None) -> TransferDone | None:
+        """Chunks of another content, if the name stands for one by now."""
+        if failure is None:
+            return None
+        before, now = self._facts, await self._around.facts()
+        self._facts = now if now.holders else before
+        return await self._as_named(target, failure) if self._facts.b3 != before.b3 else None
+
+    async def _in_base(self, target: Target, failure: Osp2pError | None) -> TransferDone | None:
+        """Whole copies. Where chunks were tried in vain, of those alone who speak nothing but the base protocol, and
+        only if what they give can be proved by something that the others did not say.
+        """
+        if failure is None:
+            return await self._fetch_base(target)
+        others = [entry for entry in self._facts.holders if not self._around.prober.speaks(entry)]
+        if not others or (self._facts.md5 is None and self._b3 is None):
+            return None
+        self._facts = replace(self._facts, b3=self._b3, size=None)
+        return await self._fetch_base(target)
+
+    async def _as_another(self, target: Target, failure: Osp2pError | None) -> TransferDone | None:
+        """Chunks of another content of the name, where nothing came of the one that it stands for; the user is told."""
+        if self._b3 is not None or self.proved or read_partial(target) is not None:
+            return None
+        for content in self._facts.contents:
+            if content.size is None or any(content.b3 == tried.b3 for tried in self._tried):
+                continue
+            holders = [entry for entry in await self._around.holders(content.b3) if speaks(entry)]
+            if holders:
+                text = f"what the name stands for is not to be had ({failure}); another content of it is fetched: b3"
+                self._report(Remark(self._name, f"{text} {content.b3.hex()}"))
+                return await self._fetch_chunks(target, Content(self._name, content.size, content.b3), holders)
+        return None
+
+    # --- one way ---
+
     async def _fetch_base(self, target: Target) -> TransferDone:
+        """Fetch whole copies until one is proved by the user's content id, the trackers' MD5, or their content id; one
+        that nothing can prove is taken as it is.
+        """
+        b3 = self._b3 or (None if self._facts.md5 else self._facts.b3)
+
+        async def prove(part: Part) -> bool:
+            return b3 is not None and await verify_file(Path(part.path), b3)
+
         fetch = BaseFetch(
             self._name,
             self._facts,
@@ -194,35 +326,36 @@ class Transfer:
             new_part=target.new_part,
             refresh=self._around.facts,
             report=self._report,
+            prove=prove if b3 else None,
         )
         self._fetches.append(fetch)
         copy = await fetch.run()
-        proof = "md5" if copy.verified else None
-        b3 = self._b3 or (None if copy.verified else self._facts.b3)
-        if b3 is not None:
-            if not await verify_file(Path(copy.part.path), b3):
-                raise ChecksumMismatch("what arrived has another content id than the one that was asked for")
-            proof = "b3"
+        proof = ("b3" if b3 else "md5") if copy.verified else None
         if proof is None and not self._options.force:
             there = await find_same_bytes(self._target, Path(copy.part.path), copy.size)
             if there is not None:
                 copy.part.discard()
                 return self._done(there, copy.size, proof, already=True)
         path = await copy.part.commit(force=self._options.force, sync=self._options.sync)
-        return self._done(path, copy.size, proof)
+        return self._done(path, copy.size, ("b3" if b3 else "md5") if copy.verified else None)
 
-    async def _fetch_chunks(self, target: Target, content: Content, speakers: list[PeerEntry]) -> TransferDone:
-        there = read_partial(target)
-        if there is not None and (there.size, there.b3) != (content.size, content.b3):
-            self._report(Remark(self._name, "its content has changed since the partial file was begun: begun anew"))
-        store = await open_chunks(
-            target,
-            content.size,
-            content.b3,
-            start_anew=True,
-            first_serial=self._around.rng.randrange(1, 1 << 40),
-        )
-        self._resumed = store.resumed
+    async def _fetch_chunks(
+        self,
+        target: Target,
+        content: Content,
+        holders: list[PeerEntry],
+        *,
+        md5: bytes | None = None,
+        only_claimed: bool = False,
+    ) -> TransferDone:
+        """Fetch a content in chunks.
+
+        Args:
+            md5: what the whole must have in the end, where the content may not be the one that the name stands for.
+            only_claimed: no tracker names the content: nothing but the MD5 proves it, and it is not offered to others.
+        """
+        self._tried.add(content)
+        store = await self._open_store(target, content)
         offer = Offer(
             content.name,
             content.size,
@@ -236,36 +369,63 @@ class Transfer:
             offer.hashes = store.hashes
             offer.notify()
 
-        with self._around.fetching(offer):
+        async def refresh() -> list[PeerEntry]:
+            return await self._around.prober.speakers(self._name, content.b3, await self._around.holders(content.b3))
+
+        with self._around.fetching(offer) if not only_claimed else nullcontext():
             fetch = ChunkFetch(
                 content,
-                speakers,
+                holders,
                 store,
                 network=self._around.network,
                 limits=self._limits,
                 rng=self._around.rng,
                 own=self._around.own,
-                refresh=lambda: self._around.holders(content.b3),
+                refresh=refresh,
                 gained=gained,
                 report=self._report,
             )
             self._fetches.append(fetch)
             await fetch.run()
-            if self._b3 is None and needs_md5(self._facts) and not await self._has_md5(target, content.size):
+            if md5 is not None and not await same_content(Path(target.partial), md5=md5, size=content.size):
                 store.discard()
-                raise ChecksumMismatch("the content that some name is not that of a holder who registered a checksum")
+                self._store = None
+                wrong = ChecksumMismatch("the content that some name is not the one whose checksum a tracker knows")
+                if only_claimed:
+                    fetch.refute(wrong)
+                raise wrong
             path = await store.commit(force=self._options.force, sync=self._options.sync)
-            if offer.size >= self._limits.swarm_from:
+            if offer.size >= self._limits.swarm_from and not only_claimed:
                 self._around.fetched(offer, path)
-        return self._done(path, content.size, "b3")
+        return self._done(path, content.size, "md5" if only_claimed else "b3")
 
-    async def _has_md5(self, target: Target, size: int) -> bool:
-        """Whether a partial file that is all here has the MD5 that the trackers name."""
-        return await same_content(Path(target.partial), md5=self._facts.md5, size=size)
+    async def _open_store(self, target: Target, content: Content) -> ChunkStore:
+        """Begin or resume a content.
+
+        Raises:
+            TooLarge, DiskFull: it is too large, if its size is what it is said to be.
+            StoreError.
+        """
+        self._store = None
+        there = read_partial(target)
+        if there is not None and (there.size, there.b3) != (content.size, content.b3):
+            self._report(Remark(self._name, "its content has changed since the partial file was begun: begun anew"))
+        self._store = await open_chunks(
+            target,
+            content.size,
+            content.b3,
+            start_anew=True,
+            first_serial=self._around.rng.randrange(1, 1 << 40),
+        )
+        return self._store
+
+    def failed(self, error: Osp2pError) -> TransferFailed:
+        """The last event of a file that did not arrive."""
+        return TransferFailed(self._name, error, self.fetched, self.sources, self.size, self.resumed, self.proved)
 
     def _done(self, path: Path, size: int, proof: str | None, already: bool = False) -> TransferDone:
         seconds = trio.current_time() - self._started
-        return TransferDone(self._name, path, size, self.fetched, self._resumed, proof, seconds, already, self.sources)
+        return TransferDone(self._name, path, size, self.fetched, self.resumed, proof, seconds, already, self.sources)
 
 
 def needs_md5(facts: TrackerFacts) -> bool:
@@ -274,14 +434,13 @@ def needs_md5(facts: TrackerFacts) -> bool:
     A tracker takes an old holder to mean the content that a later one names, as long as both say the same MD5. That
     says anybody who reads it, so only the MD5 of what arrives tells whether it is what the old one meant.
     """
-    is_mixed = any(entry.attributes.get(b"v") != b"2" for entry in facts.holders)
+    is_mixed = not all(speaks(entry) for entry in facts.holders)
     return is_mixed and facts.b3 is not None and facts.md5 is not None
 
 
 def _is_being_hashed(facts: TrackerFacts) -> bool:
     """Whether nothing proves the content yet, but a holder is one that will tell."""
-    speakers = any(entry.attributes.get(b"v") == b"2" for entry in facts.holders)
-    return facts.b3 is None and facts.md5 is None and speakers
+    return facts.b3 is None and facts.md5 is None and any(speaks(entry) for entry in facts.holders)
 
 
 def holders_of_content(facts: TrackerFacts) -> list[PeerEntry]:
@@ -289,6 +448,33 @@ def holders_of_content(facts: TrackerFacts) -> list[PeerEntry]:
     if facts.b3 is None:
         return []
     b3 = facts.b3.hex().encode()
-    return [
-        entry for entry in facts.holders if entry.attributes.get(b"v") == b"2" and entry.attributes.get(b"b3", b3) == b3
-    ]
+    return [entry for entry in facts.holders if speaks(entry) and entry.attributes.get(b"b3", b3) == b3]
+
+
+def contents_claimed(
+    name: bytes, claims: Iterable[PeerEntry], b3: bytes | None, there: Partial | None
+) -> list[tuple[Content, list[PeerEntry]]]:
+    """What holders claim to have, the smallest first, each with those who claim it.
+
+    Args:
+        claims: holders with ``size`` and ``b3`` in their attributes.
+        b3: the wanted content; None: any.
+        there: what an earlier fetch has left: of the wanted content, only its size can be right; else it comes first.
+    """
+    found: dict[Content, list[PeerEntry]] = {}
+    for entry in claims:
+        size, claimed = int(entry.attributes[b"size"]), bytes.fromhex(entry.attributes[b"b3"].decode())
+        if b3 is None or (claimed == b3 and (there is None or there.size == size)):
+            found.setdefault(Content(name, size, claimed), []).append(entry)
+    resumable = None if there is None else Content(name, there.size, there.b3)
+    return sorted(found.items(), key=lambda item: (item[0] != resumable, item[0].size))
+
+
+def _proved_before(target: Target, b3: bytes | None) -> Partial | None:
+    """What an earlier fetch has left of a content; None: of any. Its chunk list proves its size.
+
+    Raises:
+        StoreError.
+    """
+    there = read_partial(target)
+    return there if there is not None and b3 in (None, there.b3) else None

@@ -25,6 +25,11 @@ SOURCES = (
     events.Source(HOSTILE, Address("::1", 1), 0, "it sent\x1b[0m garbage"),
 )
 
+CONTENTS = (
+    events.NamedContent("11", 700, 1, 0, "osp2p://t/a#b3=11"),
+    events.NamedContent("22", None, 2, 3, "osp2p://t/a#b3=22"),
+)
+
 EXAMPLES: list[events.Event] = [
     events.Listening(HERE),
     events.TrackerConnected("127.0.0.1:11111", HOSTILE, HERE, hello=False),
@@ -40,6 +45,7 @@ EXAMPLES: list[events.Event] = [
     events.TransferProgress(HOSTILE, 500, 1000, 2, 100),
     events.SourceFailed(HOSTILE, HOSTILE, HERE, "wrong content"),
     events.Remark(HOSTILE, "there are several contents of this name"),
+    events.SeveralContents(HOSTILE, "11", CONTENTS),
     events.Remark(b"", "this node is not reachable"),
     events.TransferDone(HOSTILE, Path("x\udcff"), 1000, 900, 100, "b3", 0.5, sources=SOURCES),
     events.TransferFailed(HOSTILE, NobodyHasIt("nobody has it\x1b")),
@@ -158,3 +164,27 @@ def test_entries_show_what_is_claimed_and_nothing_that_a_stranger_makes_up() -> 
 def test_a_size_that_cannot_be_is_none(claim: bytes) -> None:
     assert claimed_size({b"size": claim}) is None
     assert "size" not in file_record(FileEntry(b"x", {b"size": claim}))
+
+
+def test_a_failed_file_tells_what_of_it_is_proved() -> None:
+    failed = events.TransferFailed(b"a", NobodyHasIt("x"), 30, SOURCES, size=100, resumed=10, proved=40)
+    record = event_record(failed)
+    assert {key: record[key] for key in ("name", "size", "fetched", "resumed", "verified")} == {
+        "name": "a",
+        "size": 100,
+        "fetched": 30,
+        "resumed": 10,
+        "verified": 40,
+    }
+
+
+def test_of_a_name_with_several_contents_the_line_says_which_is_fetched_and_how_to_get_another() -> None:
+    line = event_line(events.SeveralContents(b"a", "11", CONTENTS))
+    assert line == (
+        "a stands for 2 contents; fetched is b3 11 (700 B, 1 holder); to fetch another, get its link:"
+        " osp2p://t/a#b3=22 (size unknown, 2 holders and 3 partial ones)"
+    )
+    unknown = event_line(events.SeveralContents(b"a", None, CONTENTS * 3))
+    assert unknown is not None
+    assert "not known yet" in unknown
+    assert unknown.endswith(", and 3 more")

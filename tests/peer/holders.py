@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from osp2p.limits import Limits
 from osp2p.net import Connection, MemoryNetwork, Network
 from osp2p.peer.base_fetch import BaseFetch
 from osp2p.peer.events import Event
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
 
@@ -178,11 +179,17 @@ class World:
         network: Network | None = None,
         holders: Sequence[Holder] | None = None,
         new_part: Callable[[], Part] | None = None,
+        wanted: bytes | None = None,
     ) -> BaseFetch:
+        """A fetch from some holders, or all; `wanted` is the content that an id names."""
         entries = tuple(holder.entry for holder in (self.holders if holders is None else holders))
 
         async def nothing_new() -> TrackerFacts:
             return TrackerFacts(entries)
+
+        async def prove(part: Part) -> bool:
+            await trio.lowlevel.checkpoint()
+            return os.pread(part.fd, part.end + 1, 0) == wanted
 
         return BaseFetch(
             NAME,
@@ -193,6 +200,7 @@ class World:
             new_part=new_part or target.new_part,
             refresh=self.refreshed or nothing_new,
             report=self.events.append,
+            prove=None if wanted is None else prove,
         )
 
     def left_behind(self) -> list[str]:

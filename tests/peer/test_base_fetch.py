@@ -24,7 +24,7 @@ from osp2p.limits import KIB, MIB, Limits
 from osp2p.net.memory import MemoryConnection
 from osp2p.peer.base_fetch import Copy
 from osp2p.peer.events import SourceFailed, TransferProgress
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.tracker_facts import TrackerFacts
 from tests.peer.holders import (
     CONTENT,
     NAME,
@@ -113,28 +113,43 @@ async def test_without_a_checksum_it_ends_after_silence(
 async def test_without_a_checksum_it_ends_at_the_announced_size(
     autojump_clock: MockClock, world: World, target: Target
 ) -> None:
-    await world.add(never_closes(CONTENT))
-    copy = await world.fetch(target, None, size=len(CONTENT)).run()
+    await world.add(never_closes(CONTENT), size=b"%d" % len(CONTENT))
+    copy = await world.fetch(target, None).run()
     assert content_of(copy) == CONTENT
     assert trio.current_time() <= 2 * LIMITS.silence_check
 
 
-@pytest.mark.parametrize("of_holder", [True, False])
-async def test_less_than_the_announced_size_is_no_file(
-    autojump_clock: MockClock, world: World, target: Target, of_holder: bool
-) -> None:
-    claimed = b"%d" % (len(CONTENT) + 1)
-    await world.add(gives(CONTENT), **({"size": claimed} if of_holder else {}))
+async def test_less_than_the_announced_size_is_no_file(autojump_clock: MockClock, world: World, target: Target) -> None:
+    await world.add(gives(CONTENT), size=b"%d" % (len(CONTENT) + 1))
     with pytest.raises(Stalled, match="announced"):
-        await world.fetch(target, None, size=None if of_holder else int(claimed)).run()
+        await world.fetch(target, None).run()
     assert world.left_behind() == []
+
+
+@pytest.mark.parametrize("md5", [None, md5_of(CONTENT)])
+@pytest.mark.parametrize("lie", [5, 1 << 60])
+async def test_a_size_binds_only_the_holder_of_whom_it_was_claimed(
+    autojump_clock: MockClock, world: World, target: Target, md5: bytes | None, lie: int
+) -> None:
+    await world.add(silent, size=b"%d" % lie)
+    await world.add(gives(CONTENT))
+    copy = await world.fetch(target, md5, size=lie).run()
+    assert content_of(copy) == CONTENT
+
+
+@pytest.mark.parametrize("lie", [b"5", b"%d" % (1 << 60)])
+async def test_a_size_that_is_wrong_takes_nothing_from_what_its_checksum_proves(
+    autojump_clock: MockClock, world: World, target: Target, lie: bytes
+) -> None:
+    await world.add(gives(CONTENT), size=lie)
+    assert (await world.fetch(target).run()).verified
 
 
 async def test_more_than_the_announced_size_is_not_read(
     autojump_clock: MockClock, world: World, target: Target
 ) -> None:
-    await world.add(endless())
-    fetch = world.fetch(target, None, size=1000)
+    await world.add(endless(), size=b"1000")
+    fetch = world.fetch(target, None)
     with pytest.raises(ChecksumMismatch, match="announced"):
         await fetch.run()
     assert fetch.fetched <= 64 * KIB
@@ -236,16 +251,48 @@ async def test_those_who_make_way_are_not_connected_any_longer(
     assert all(holder.requests for holder in world.holders)
 
 
-async def test_much_of_a_file_is_suspicious_only_if_nobody_knows_its_size(
-    autojump_clock: MockClock, world: World, target: Target
+@pytest.mark.parametrize("size", [None, len(CONTENT) * 10, 1 << 60])
+async def test_much_of_a_file_is_suspicious_whatever_size_is_claimed(
+    autojump_clock: MockClock, world: World, target: Target, size: int | None
 ) -> None:
     for _ in range(2):
         await world.add(trickles(CONTENT * 10, MIB // 2, 0.1))
     limits = replace(LIMITS, unproved_before_hedge=MIB)
-    for size, asked in ((len(CONTENT) * 10, 1), (None, 2)):
-        before = sum(len(holder.requests) for holder in world.holders)
-        await world.fetch(target, md5_of(CONTENT * 10), size=size, limits=limits).run()
-        assert sum(len(holder.requests) for holder in world.holders) - before == asked
+    await world.fetch(target, md5_of(CONTENT * 10), size=size, limits=limits).run()
+    assert sum(len(holder.requests) for holder in world.holders) == 2
+
+
+# --- what a content id proves ---
+
+
+async def test_who_gives_another_content_than_the_wanted_one_leaves_it_to_the_next(
+    autojump_clock: MockClock, world: World, target: Target
+) -> None:
+    liars = [await world.add(gives(bytes(number))) for number in (5, 1, 0)]
+    honest = await world.add(late(3, gives(CONTENT)))
+    fetch = world.fetch(target, md5_of(b"a MD5 does not count then"), wanted=CONTENT)
+    copy = await fetch.run()
+    assert content_of(copy) == CONTENT
+    assert copy.verified
+    assert [bool(fetch.sources[holder.entry.address].error) for holder in (*liars, honest)] == [True] * 3 + [False]
+    assert world.left_behind() == [Path(copy.part.path).name]
+
+
+async def test_where_all_give_another_content_it_is_a_mismatch(
+    autojump_clock: MockClock, world: World, target: Target
+) -> None:
+    for _ in range(3):
+        await world.add(gives(CONTENT[:-1]))
+    with pytest.raises(ChecksumMismatch, match="another content id"):
+        await world.fetch(target, None, wanted=CONTENT).run()
+    assert world.left_behind() == []
+
+
+async def test_an_empty_answer_is_the_file_if_its_content_id_says_so(
+    autojump_clock: MockClock, world: World, target: Target
+) -> None:
+    await world.add(gives(b""))
+    assert (await world.fetch(target, None, wanted=b"").run()).size == 0
 
 
 async def test_one_slow_holder_does_not_slow_the_file(autojump_clock: MockClock, world: World, target: Target) -> None:

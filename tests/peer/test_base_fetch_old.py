@@ -16,7 +16,8 @@ from osp2p.content.store import Target, open_target
 from osp2p.limits import MIB, Limits
 from osp2p.net import TcpNetwork
 from osp2p.peer.base_fetch import BaseFetch, Copy
-from osp2p.peer.tracker_client import TrackerFacts, open_tracker
+from osp2p.peer.tracker_client import open_tracker
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
 from tests.peer.holders import CONTENT, NAME, md5_of

@@ -28,7 +28,7 @@ from osp2p.errors import (
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
 from osp2p.peer.base_fetch import BaseFetch, Copy
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.tracker_facts import TrackerFacts
 from tests.peer.holders import (
     CONTENT,
     NAME,

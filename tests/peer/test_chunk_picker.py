@@ -266,6 +266,27 @@ def test_no_run_is_asked_from_what_the_seed_still_chooses_from() -> None:
     assert not any(run.bits & choice.any for run in runs)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_seed_alone_sends_nothing_twice(seed: int) -> None:
+    """Whatever it chooses, and however much is on its way: what it chose for one request it does not for another."""
+    picker = picker_of(24, seed=seed)
+    add_seed(picker, "seed")
+    rng = random.Random(seed)
+    given: set[int] = set()
+    waiting: deque[Assignment] = deque()
+    now = 0.0
+    while not picker.complete:
+        waiting += all_assignments(picker, "seed", now)
+        while len(waiting) > rng.randrange(3):
+            asked = waiting.popleft()
+            chunks = chunks_in(asked.any) - given if asked.any else {asked.first}
+            assert chunks - given, "it has sent all that it is asked for"
+            now += 0.08
+            chunk = rng.choice(sorted(chunks))
+            given.add(chunk)
+            bring(picker, "seed", replace(asked, first=chunk, last=chunk, any=0), now)
+
+
 def test_a_choice_is_from_few_ranges() -> None:
     """So that it stands in one line and is quickly read."""
     picker = ChunkPicker(16_384, MIN_CHUNK, [(index, index) for index in range(0, 16_384, 2)], LIMITS, random.Random(1))

@@ -13,13 +13,13 @@ import trio
 import trio.testing
 
 from osp2p.content.chunks import chunk_hash, content_id
-from osp2p.errors import NobodyHasIt, TrackerUnreachable
+from osp2p.errors import NobodyHasIt, Osp2pError, TrackerUnreachable
 from osp2p.limits import Limits
 from osp2p.net import Connection, LineConnection, MemoryNetwork
 from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import TransferDone, TransferFailed
 from osp2p.peer.many_fetch import ManyFetch
-from osp2p.peer.tracker_client import TrackerFacts
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.peer.transfer import GetOptions, Transfer
 from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address
@@ -123,11 +123,11 @@ class World:
         ordinary = self.ordinary
 
         class Failing(Transfer):
-            fetched = 0
-            sources = ()
-
             def __init__(self) -> None:
                 pass
+
+            def failed(self, error: Osp2pError) -> TransferFailed:
+                return TransferFailed(wanted.name, error)
 
             async def run(self) -> TransferDone:
                 await trio.lowlevel.checkpoint()

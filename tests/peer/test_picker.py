@@ -24,8 +24,8 @@ def holders(count: int, first: int = 0) -> list[PeerEntry]:
     return [PeerEntry(b"p%d" % i, Address("10.0.0.1", 1000 + i), {b"size": b"7"}) for i in range(first, first + count)]
 
 
-def race(count: int, limits: Limits = LIMITS, *, endless: bool = True) -> Race:
-    made = Race(limits, random.Random(1), endless=endless)
+def race(count: int, limits: Limits = LIMITS) -> Race:
+    made = Race(limits, random.Random(1))
     assert made.add(holders(count)) == count
     return made
 
@@ -243,13 +243,6 @@ def test_much_of_an_endless_file_makes_others_be_asked_and_more_each_time() -> N
     assert len(started(made, 0.3)) == 1
 
 
-def test_much_of_a_file_whose_size_is_known_is_not_suspicious() -> None:
-    made = race(5, endless=False)
-    (fast,) = started(made, 0.0)
-    made.received(fast, 100 * LIMITS.unproved_before_hedge, 0.1)
-    assert not started(made, 0.1)
-
-
 def test_no_more_than_max_source_tries_holders() -> None:
     made = Race(replace(LIMITS, max_source_tries=3), random.Random(1))
     assert made.add(holders(5)) == 3
@@ -315,15 +308,12 @@ behaviours = st.builds(
     max_connecting=st.integers(1, 6),
     max_sources=st.integers(1, 4),
     seed=st.integers(0, 3),
-    endless=st.booleans(),
 )
-def test_invariants_of_a_whole_race(
-    crowd: list[Behaviour], max_connecting: int, max_sources: int, seed: int, endless: bool
-) -> None:
+def test_invariants_of_a_whole_race(crowd: list[Behaviour], max_connecting: int, max_sources: int, seed: int) -> None:
     """Each holder runs once at a time and gets at most two turns, the second without being dropped; no more run than
     the limits say; whenever the race says that it is time, it names somebody; and every holder gets its turn."""
     limits = replace(LIMITS, max_connecting=max_connecting, max_sources_per_file=max_sources)
-    made = Race(limits, random.Random(seed), endless=endless)
+    made = Race(limits, random.Random(seed))
     entries = holders(len(crowd))
     made.add(entries)
     of = {entry.address: behaviour for entry, behaviour in zip(entries, crowd, strict=True)}

@@ -18,7 +18,8 @@ from osp2p.errors import (
 )
 from osp2p.limits import Limits
 from osp2p.net import TcpNetwork
-from osp2p.peer.tracker_client import TrackerClient, TrackerFacts, open_tracker
+from osp2p.peer.tracker_client import TrackerClient, open_tracker
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.wire.address import Address
 from osp2p.wire.checksum import write_md5
 from tests.peer.scripted import (

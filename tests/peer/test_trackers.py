@@ -23,7 +23,8 @@ from osp2p.errors import (
 from osp2p.limits import Limits
 from osp2p.net import Connection, MemoryNetwork, TcpNetwork, serve_connections
 from osp2p.net.memory import MemoryConnection
-from osp2p.peer.tracker_client import TrackerClient, TrackerFacts
+from osp2p.peer.tracker_client import TrackerClient
+from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.peer.trackers import Trackers, merge_facts
 from osp2p.wire.address import Address
 from osp2p.wire.checksum import write_md5
