@@ -186,7 +186,7 @@ class Maintenance:
         for neighbour in family.table.questionable(now):
             self._engine.ping(neighbour.contact, now)
         stale = family.table.stale_targets(now, self._engine.rng)
-        if stale and not self._filling:
+        if stale and len(family.table) and not self._filling:
             target = stale[0]
             family.table.touch(target, now)
             self._searches.find_nodes(target, now, _ignore)

@@ -100,14 +100,13 @@ class RoutingTable:
     # --- what is taken in ---
 
     def has_room(self, contact: Contact) -> bool:
-        """Whether a node that we know by hearsay is worth a ping: it would be a neighbour, or a welcome spare."""
+        """Whether a node that we know by hearsay is worth a ping: it would be a neighbour, or the first spare."""
         if contact.id == self.own or contact.id in self._known:
             return False
         index = self._index(contact.id)
         bucket = self.buckets[index]
-        if len(bucket.neighbours) < K or any(n.failures for n in bucket.neighbours):
-            return self._may_join(bucket, contact)
-        return (self._may_split(index) or len(bucket.spares) < K) and self._may_join(bucket, contact)
+        full = len(bucket.neighbours) == K and not any(n.failures for n in bucket.neighbours)
+        return (not full or not bucket.spares or self._may_split(index)) and self._may_join(bucket, contact)
 
     def note_answer(self, contact: Contact, now: float) -> Neighbour | None:
         """Take note of a node that has answered.

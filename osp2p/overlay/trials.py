@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import deque
 from dataclasses import dataclass
 
 from osp2p.limits import DEFAULT, Limits
@@ -23,8 +24,8 @@ _SETTLE_SECONDS = 20.0
 class _Search:
     """Somebody who looks for a key: what is found, when, and over how many nodes."""
 
+    asker: Address
     begun: float
-    key: bytes
     first: float | None = None
     hops: int = 0
     ended: float | None = None
@@ -78,7 +79,7 @@ class Trial:
 
     def search(self, node: HonestNode, key: bytes) -> _Search:
         """Let a node look for a key."""
-        search = _Search(self.world.now, key)
+        search = _Search(node.address, self.world.now)
         node.searches.get_peers(key, self.world.now, search.found, search.done)
         self.world.flush(node.address)
         return search
@@ -100,7 +101,7 @@ class Trial:
         for owner, key in zip(owners, keys, strict=True):
             self.announce(owner, key)
             world.run(world.now + 0.02)
-        world.run(world.now + 10)
+        world.run(world.now + 5)
         going = int(len(self.nodes) * replaced)
         gone = 0
         searches: list[_Search] = []
@@ -111,8 +112,16 @@ class Trial:
             connected = [node for node in world.rng.sample(self.nodes, 5) if node.maintenance.connected]
             searches.append(self.search(connected[0], world.rng.choice(keys)))
             world.run(world.now + seconds / lookups)
-        world.run(world.now + self.world.limits.lookup_timeout)
-        return _figures(searches)
+        waiting = deque(searches)
+
+        def all_ended() -> bool:
+            while waiting and (waiting[0].ended is not None or waiting[0].asker not in world.inhabitants):
+                waiting.popleft()
+            return not waiting
+
+        world.run(world.now + world.limits.lookup_timeout, all_ended)
+        # Who was replaced while looking is no longer there to find anything.
+        return _figures([search for search in searches if search.ended is not None])
 
     def _replace_one(self) -> None:
         """Let one node go without a word, and another come."""

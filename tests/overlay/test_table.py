@@ -83,8 +83,7 @@ def test_who_queries_us_is_welcome_where_it_would_be_a_neighbour() -> None:
     assert not table.has_room(far[0])
     assert not table.has_room(Contact(OWN, Address("10.9.9.9", 1)))
     assert table.has_room(contact(201))  # as a spare
-    for number in range(300, 300 + K):
-        table.note_answer(contact(number), 1.0)
+    table.note_answer(contact(300), 1.0)
     assert not table.has_room(contact(201))
     assert table.has_room(contact(202, 5))
     table.note_silence(far[0], 2.0)
