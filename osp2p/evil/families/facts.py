@@ -156,3 +156,29 @@ async def change_its_mind(caller: Caller) -> None:
             return fact if self.asked % 4 < 2 else replace(fact, b3=b3_of(b"%d" % self.asked), md5=b"")
 
     await Liar(caller).run()
+
+
+@attack(
+    "facts/many-contents",
+    against="downloader",
+    role="tracker",
+    breaks="max_claimed_contents",
+    expect="refused",
+    within=90,
+)
+async def name_many_contents(caller: Caller) -> None:
+    """Says of each file that it has a content id that nobody has, and names holders that claim thirty others, each of
+    another size, before it names the honest one with the right one."""
+
+    class Liar(_Misinformed):
+        def lie(self, fact: Fact) -> Fact:
+            return replace(fact, b3=b3_of(b"nobody has it"), md5=b"")
+
+        def peers(self, name: bytes) -> bytes:
+            right, truth = self.caller.fact(name), self.caller.truth
+            own = b"%s:%d" % (truth.host.encode(), truth.port)
+            liars = [replace(right, size=right.size + number, b3=b3_of(b"%d" % number)) for number in range(1, 31)]
+            lines = [self.peer(number, own, liar) for number, liar in enumerate(liars)] if right.holders else []
+            return b"".join([*lines, *(self.peer(99, address, right) for address in right.holders)])
+
+    await Liar(caller).run()

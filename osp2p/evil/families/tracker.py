@@ -388,3 +388,34 @@ async def remark_on_everything(caller: Caller) -> None:
             return remarks + b"220 noted\n" if verb in (b"ADDR", b"HAVE") else super().reply(verb, words)
 
     await Liar(caller).run()
+
+
+@attack(
+    "tracker/old-and-deaf",
+    against="downloader",
+    role="tracker",
+    breaks="probe_timeout, max_probed",
+    expect="survived",
+    within=60,
+)
+async def name_deaf_holders(caller: Caller) -> None:
+    """Speaks as in 2007, so that nobody knows who speaks OSP2P/2, and names itself sixty times as a holder, at its own
+    port and at others, beside the honest ones: it takes every connection and answers nothing."""
+
+    class Liar(SoundTracker):
+        async def run(self) -> None:
+            with trio.move_on_after(0.2):  # who takes us for a holder speaks first
+                await self.caller.read_line()
+                await self.caller.hold()
+                return
+            await super().run()
+
+        def reply(self, verb: bytes, words: list[bytes]) -> bytes:
+            return b"500 that is no command\n" if verb == b"HELLO" else super().reply(verb, words)
+
+        def holders(self, name: bytes) -> list[bytes]:
+            honest, truth = super().holders(name), self.caller.truth
+            own = [b"%s:%d" % (truth.host.encode(), truth.port + number) for number in range(60)]
+            return [*own[:30], *honest, *own[30:]] if honest else []
+
+    await Liar(caller).run()
