@@ -15,12 +15,14 @@ made equal before lines are compared: see `plain`.
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -305,13 +307,17 @@ def stays(commands: Sequence[_Command], later: Sequence[Block]) -> bool:
     return False
 
 
+#: Where the kernel of no usual system takes ports for connections from, and few servers are.
+_PORTS = range(20_000, 30_000)
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now, and that the kernel gives to nobody else soon."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+    """Ports that nobody has now, and that the kernel gives to nobody else."""
+    free: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(free) == count:
+            return free
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("0.0.0.0", port))
+            free.append(port)
+    raise AssertionError("no port is free")
