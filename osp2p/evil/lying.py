@@ -98,8 +98,11 @@ class SoundTracker:
 
     def listing(self, words: list[bytes]) -> bytes:
         """The FILE lines of one page, each with its LF."""
-        after = next((word[6:] for word in words if word.startswith(b"after=")), b"")
-        return b"".join(self.file(name) for name in self.names() if name > after)
+        said = {key: value for key, _, value in (word.partition(b"=") for word in words)}
+        after, prefix = said.get(b"after", b""), said.get(b"prefix", b"")
+        names = [name for name in self.names() if name > after and name.startswith(prefix)]
+        most = int(said[b"max"]) if said.get(b"max", b"").isdigit() else len(names)
+        return b"".join(self.file(name) for name in names[:most])
 
     def file(self, name: bytes) -> bytes:
         """One FILE line with its LF."""
