@@ -63,7 +63,7 @@ class Trial:
             settle: seconds after the last one.
         """
         world = self.world
-        pause = min(0.05, _JOIN_SECONDS / self._number)
+        pause = min(0.03, _JOIN_SECONDS / self._number)
         self.nodes = [world.add_node([])]
         while len(self.nodes) < self._number:
             world.run(world.now + pause)

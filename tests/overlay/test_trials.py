@@ -12,7 +12,7 @@ from osp2p.overlay.trials import Trial
 def test_five_hundred_nodes_while_a_third_is_replaced() -> None:
     trial = Trial(4, 500)
     trial.grow(settle=3)
-    figures = trial.look_up(200, 0.3, seconds=12)
+    figures = trial.look_up(120, 0.3, seconds=6)
     assert figures["success"] >= 0.999
     assert figures["hops_most"] <= math.log2(500)
     assert figures["median"] < 0.6
