@@ -335,7 +335,10 @@ class ChunkPicker:
                 anys = [request.bits for request in other.queue if request.is_any]
                 committed |= _union(anys)
                 coming += len(anys)
-        return free & ~committed or (free if free.bit_count() > 2 * (coming + len(own)) else 0)
+        left = free & ~committed or (free if free.bit_count() > 2 * (coming + len(own)) else 0)
+        if its_choice and not left & ~_union(own) and left.bit_count() <= len(own):
+            return 0  # all of it may be on its way already, by the choices that it still has
+        return left
 
     def _others_deliver(self, free: int, now: float) -> bool:
         """Whether the partial holders will soon have given what a seed could give too.

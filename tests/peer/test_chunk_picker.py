@@ -287,6 +287,16 @@ def test_a_seed_alone_sends_nothing_twice(seed: int) -> None:
             bring(picker, "seed", replace(asked, first=chunk, last=chunk, any=0), now)
 
 
+def test_a_seed_is_asked_for_nothing_more_where_others_leave_only_what_it_chooses_from() -> None:
+    picker = picker_of(3)
+    for key, choice in (("a", 0b011), ("b", 0b110)):
+        add_seed(picker, key)
+        picker._ask(picker._holders[key], Assignment(any=choice), 0)
+        picker._holders[key].rate = 5 * SLOW
+    assert picker._has_room(picker._holders["a"])
+    assert picker.assign("a", 0) is None
+
+
 def test_a_choice_is_from_few_ranges() -> None:
     """So that it stands in one line and is quickly read."""
     picker = ChunkPicker(16_384, MIN_CHUNK, [(index, index) for index in range(0, 16_384, 2)], LIMITS, random.Random(1))

@@ -11,10 +11,10 @@ import pytest
 import trio
 import trio.testing
 
-from osp2p import Node, open_node
 from osp2p.errors import ConnectionLost
 from osp2p.limits import Limits
 from osp2p.net import Connection, MemoryNetwork
+from osp2p.peer.node import Node, open_node
 from tests.tracker.talk import running_tracker
 
 CONTENT = bytes(range(256)) * 1000
