@@ -1,7 +1,7 @@
 """Peak memory of a large download: a sparse file of 10 GB, shared by one program and fetched by another, to the disk.
 
-Run: ``.venv/bin/python benchmarks/memory.py [--gb 10] [--directory DIR] [--json]``. The source takes no room; the result
-does, in DIR (default: a temporary directory of the current one's file system), and is removed afterwards.
+Run: ``.venv/bin/python benchmarks/memory.py [--gb 10] [--directory DIR] [--json]``. The source takes no room; the
+result does, in DIR (default: the current directory), and is removed afterwards.
 """
 
 from __future__ import annotations

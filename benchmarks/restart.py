@@ -1,9 +1,9 @@
 """A sharer that is started again over an unchanged directory of 100,000 files: until a tracker knows all of them.
 
 Run: ``.venv/bin/python benchmarks/restart.py [--files 100000] [--rounds 5] [--json]``. The files are on tmpfs; their
-digests are in the cache, from a start that does not count. Each round begins with a tracker that knows nothing, and ends
-when the sharer says that all are registered, and the tracker lists each with its content id. Beside it stands the first
-start, which has to read every byte.
+digests are in the cache, from a start that does not count. Each round begins with a tracker that knows nothing, and
+ends when the sharer says that all are registered, and the tracker lists each with its content id. Beside it stands the
+first start, which has to read every byte.
 """
 
 from __future__ import annotations
