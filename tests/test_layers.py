@@ -27,7 +27,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "rpc": GROUND | {"wire", "net", "overlay"},
     "peer": GROUND | {"wire", "net", "content", "overlay", "rpc"},
     "evil": GROUND,
-    "lab": GROUND | {"wire", "net", "content", "tracker", "peer", "evil"},
+    "lab": GROUND | {"wire", "net", "content", "tracker", "overlay", "peer", "evil"},
     "grade": GROUND | {"wire", "net", "content", "tracker", "peer", "evil"},
     "cli": GROUND | {"wire", "net", "content", "tracker", "overlay", "rpc", "peer", "evil", "lab", "grade"},
 }

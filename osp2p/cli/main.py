@@ -96,10 +96,22 @@ def _lab(arguments: Namespace, console: Console, ending: Ending) -> int:
     return ending.run(partial(run_scenario, arguments, console, ending))
 
 
+def _trackerless(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.trackerless import run_trackerless_trial
+
+    return ending.run(partial(run_trackerless_trial, arguments, console, ending))
+
+
 def _crashes(arguments: Namespace, console: Console, ending: Ending) -> int:
     from osp2p.cli.trials import run_crashes_trial
 
     return ending.run(partial(run_crashes_trial, arguments, console, ending))
+
+
+def _siege(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.sieging import run_siege_trial
+
+    return ending.run(partial(run_siege_trial, arguments, console, ending))
 
 
 def _old_peer(arguments: Namespace, console: Console, ending: Ending) -> int:
@@ -160,6 +172,18 @@ def _grade(arguments: Namespace, console: Console, ending: Ending) -> int:
     return ending.run(partial(grade, arguments, console))
 
 
+def _talk(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.talking import talk
+
+    return ending.run(partial(talk, arguments, console))
+
+
+def _replay(arguments: Namespace, console: Console, ending: Ending) -> int:
+    from osp2p.cli.replaying import replay
+
+    return ending.run(partial(replay, arguments, console))
+
+
 COMMANDS: dict[str, Command] = {
     "tracker": Command(parsers.tracker_parser, _tracker, DONE),
     "share": Command(parsers.share_parser, _share, DONE),
@@ -171,7 +195,9 @@ COMMANDS: dict[str, Command] = {
     "link": Command(parsers.link_parser, _link),
     "verify": Command(parsers.verify_parser, _verify),
     "lab": Command(parsers.lab_parser, _lab),
+    "trackerless": Command(trial_parsers.trackerless_parser, _trackerless),
     "crashes": Command(trial_parsers.crashes_parser, _crashes),
+    "siege": Command(trial_parsers.siege_parser, _siege),
     "node": Command(overlay_options.node_parser, _node, DONE),
     "find": Command(overlay_options.find_parser, _find),
     "overlay": Command(overlay_options.overlay_parser, _overlay),
@@ -179,6 +205,8 @@ COMMANDS: dict[str, Command] = {
     "call": Command(call_parsers.call_parser, _call),
     "services": Command(call_parsers.services_parser, _services),
     "grade": Command(grade_parsers.grade_parser, _grade),
+    "talk": Command(grade_parsers.talk_parser, _talk, DONE),
+    "replay": Command(grade_parsers.replay_parser, _replay),
     "evil": Command(evil_parsers.evil_parser, _evil),
 }
 
@@ -212,7 +240,11 @@ TOPICS: dict[str, dict[str, str]] = {
     },
     "test and study": {
         "lab": "run a scenario: a tracker, sharers, attackers and fetchers, and what must come true",
+        "trackerless": "let nodes share without a tracker, kill and stop most, and see what is found",
         "crashes": "kill fetches and trackers at random moments, and see what they leave",
+        "siege": "let a swarm fetch while everything attacks it, and see what holds",
+        "talk": "talk to a tracker or a peer in lines, with history and completion",
+        "replay": "play a transcript against another server, and show the first difference",
         "grade": "grade anybody's tracker, peer or downloader: protocol, robustness, speed",
         "evil": "attack a tracker, a peer or a downloader in one way of many, and see how it stands it",
     },

@@ -19,21 +19,18 @@ from osp2p.cli.serving import SharingDisplay, invite_to_join
 from osp2p.cli.text import count_of, escape, format_size
 from osp2p.errors import MalformedLine, NobodyHasIt, NodeNotFound
 from osp2p.limits import Limits
-from osp2p.net import LineConnection, TcpNetwork
-from osp2p.net.errors import deadline
+from osp2p.net import TcpNetwork
 from osp2p.overlay.identifier import parse_id
 from osp2p.overlay.item import MutableItem
 from osp2p.overlay.node import Overlay
 from osp2p.overlay.status import FamilyStatus, OverlayStatus
-from osp2p.peer.chunk_client import HELLO
 from osp2p.peer.node import Node
-from osp2p.peer.overlay_status import parse_status
+from osp2p.peer.overlay_status import ask_status
 from osp2p.rpc.contact import read_contact
 from osp2p.rpc.identity import SALT
 from osp2p.wire.address import parse_node
 from osp2p.wire.entry import PeerEntry
 from osp2p.wire.link import Link
-from osp2p.wire.request import write_request
 
 
 async def run_node(arguments: Namespace, console: Console) -> int:
@@ -164,34 +161,12 @@ async def show_overlay(arguments: Namespace, console: Console) -> int:
         host, port = parse_node(arguments.node[0] if arguments.node else "127.0.0.1")
     except MalformedLine as error:
         raise UsageError(str(error)) from None
-    status = await ask_status(host, port, Limits())
+    status = await ask_status(TcpNetwork(), host, port, Limits())
     if console.json:
         console.records([status_record(status)])
     else:
         console.say(*status_lines(status))
     return DONE
-
-
-async def ask_status(host: str, port: int, limits: Limits) -> OverlayStatus:
-    """Ask a node what it knows.
-
-    Raises:
-        NetworkError, RemoteProtocolError.
-        NobodyHasIt: it is in no overlay, or does not tell.
-    """
-    at = trio.current_time() + limits.connect_timeout
-    with deadline(at, f"{host}:{port}"):
-        connection = await TcpNetwork().connect(host, port)
-    lines = LineConnection(connection, limits, of_peer=True)
-    try:
-        await lines.send(HELLO + write_request(b"OVERLAY"), at)
-        hello = await lines.read_reply(at)
-        reply = await lines.read_reply(at)
-    finally:
-        lines.close()
-    if not hello.ok or not reply.ok:
-        raise NobodyHasIt(f"the node at {host}:{port} says: {escape(reply.text)}")
-    return parse_status(reply.data)
 
 
 def status_record(status: OverlayStatus) -> Record:

@@ -1,4 +1,4 @@
-"""The options of ``crashes`` and ``siege``: declarations, no work."""
+"""The options of ``crashes``, ``siege`` and ``trackerless``: declarations, no work."""
 
 from __future__ import annotations
 
@@ -22,6 +22,24 @@ def _add_trial_options(parser: OptionParser) -> OptionParser:
     return parser
 
 
+def siege_parser() -> OptionParser:
+    """``osp2p siege``."""
+    parser = OptionParser(
+        "osp2p siege",
+        "[MINUTES] [--seed N] [--keep DIR] [--json]",
+        "Let peers on this machine fetch files from each other, first alone, then while every attack of the catalogue\n"
+        "(osp2p evil --list) goes on against their tracker and all of them. Every file must arrive, verified, at half\n"
+        "the rate at least; memory must stay bounded; and afterwards nothing may be left of it.",
+        [
+            ("osp2p siege", "five minutes"),
+            ("osp2p siege 60 --seed 7", "an hour, with other files and another order of attacks"),
+        ],
+        _CODES,
+    )
+    parser.add_words("minutes", "MINUTES", "how long the siege is; default 5", 0, 1)
+    return _add_trial_options(parser)
+
+
 def crashes_parser() -> OptionParser:
     """``osp2p crashes``."""
     parser = OptionParser(
@@ -37,4 +55,22 @@ def crashes_parser() -> OptionParser:
         _CODES,
     )
     parser.add_words("kills", "N", "how many kills; default 200", 0, 1)
+    return _add_trial_options(parser)
+
+
+def trackerless_parser() -> OptionParser:
+    """``osp2p trackerless``."""
+    parser = OptionParser(
+        "osp2p trackerless",
+        "[N] [--seed N] [--keep DIR] [--json]",
+        "Let N nodes on this machine share files without any tracker. Kill a third of them (kill -9): every file must\n"
+        "still be found and fetched. Stop another third (SIGSTOP): every name must be found, the first result within\n"
+        "1 s and all of it within 2 s, at the median.",
+        [
+            ("osp2p trackerless", "30 nodes"),
+            ("osp2p trackerless 60 --seed 7", "more of them, with other files"),
+        ],
+        _CODES,
+    )
+    parser.add_words("nodes", "N", "how many nodes; default 30", 0, 1)
     return _add_trial_options(parser)

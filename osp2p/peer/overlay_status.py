@@ -14,14 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from osp2p.errors import MalformedLine
+import trio
+
+from osp2p.errors import MalformedLine, NobodyHasIt
+from osp2p.limits import Limits
+from osp2p.net import LineConnection, Network
+from osp2p.net.errors import deadline
 from osp2p.overlay.identifier import ID_BYTES
 from osp2p.overlay.node import Overlay
 from osp2p.overlay.status import FamilyStatus, NeighbourStatus, OverlayStatus
+from osp2p.peer.chunk_client import HELLO
 from osp2p.peer.session import PeerVerbs, Session
 from osp2p.wire.address import parse_address
 from osp2p.wire.entry import parse_number
-from osp2p.wire.request import Request, parse_words, write_words
+from osp2p.wire.request import Request, parse_words, write_request, write_words
 
 #: The largest number that is read from a status: none is near it.
 _MOST = 1 << 62
@@ -129,6 +135,28 @@ def parse_status(lines: Iterable[bytes]) -> OverlayStatus:
         published_taken=_get(published, b"taken"),
         counts=counts,
     )
+
+
+async def ask_status(network: Network, host: str, port: int, limits: Limits) -> OverlayStatus:
+    """Ask a node on this machine what it knows.
+
+    Raises:
+        NetworkError, RemoteProtocolError: it does not answer, or not as it should.
+        NobodyHasIt: it is in no overlay, or does not tell.
+    """
+    at = trio.current_time() + limits.connect_timeout
+    with deadline(at, f"{host}:{port}"):
+        connection = await network.connect(host, port)
+    lines = LineConnection(connection, limits, of_peer=True)
+    try:
+        await lines.send(HELLO + write_request(b"OVERLAY"), at)
+        hello = await lines.read_reply(at)
+        reply = await lines.read_reply(at)
+    finally:
+        lines.close()
+    if not hello.ok or not reply.ok:
+        raise NobodyHasIt(f"the node at {host}:{port} says: {reply.text.decode('utf-8', 'replace')}")
+    return parse_status(reply.data)
 
 
 def _text(value: bytes) -> str:
