@@ -33,8 +33,13 @@ _DRY = 0.1
 #: How the latency that is reckoned with shrinks with each answer that comes at once.
 _LESS = 0.95
 
+#: A holder without work is looked at again after such a part of the time that a chunk of it takes.
+_RECHECK = 0.125
+
 #: A chunk is taken over from a holder that would take so many times longer.
 _MUCH_LATER = 2.0
+
+_NEVER = float("inf")
 
 #: A holder has stalled when it is silent for so many times what a chunk of it takes, and for `end_game_after`.
 _STALLED = 4.0
@@ -72,7 +77,7 @@ class _Request:
     asked_at: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Holder:
     """What is known of one holder.
 
@@ -83,6 +88,7 @@ class _Holder:
         delivered_at: when bytes of an answer last came; before that, when it first had something.
         queue: what it was asked for, in the order in which it answers.
         owed: how many chunks that is.
+        choices: how many of these requests leave the choice to it.
         rate: bytes per second, measured; 0 before the first answer.
         latency: seconds from a request to the beginning of its answer, as far as what is on its way has to cover it.
         heard: when bytes of an answer last came, or when it was first asked since then.
@@ -100,6 +106,7 @@ class _Holder:
     delivered_at: float | None = None
     queue: deque[_Request] = field(default_factory=deque)
     owed: int = 0
+    choices: int = 0
     rate: float = 0.0
     latency: float = 0.0
     heard: float = 0.0
@@ -133,6 +140,7 @@ class ChunkPicker:
         self._asked = 0
         self._in_hand = 0
         self._holders: dict[Hashable, _Holder] = {}
+        self._choosing: dict[_Holder, None] = {}
         self._held = 0
         self._rarity = Tally(0)
 
@@ -172,7 +180,7 @@ class ChunkPicker:
 
     def remove_holder(self, key: Hashable) -> None:
         """A holder is gone; what it owes is free for others."""
-        self._holders.pop(key)
+        self._choosing.pop(self._holders.pop(key), None)
         self._recount_asked()
         self._recount_held()
 
@@ -224,6 +232,16 @@ class ChunkPicker:
         """Whether a holder has something that is missing here, asked for or not."""
         return bool(self._missing & ~self._in_hand & self._holders[key].has)
 
+    def idle_for(self, key: Hashable) -> float:
+        """After how many seconds a holder without work is worth another look, unless something changes before.
+
+        The slower it is, the less there is to be won by looking soon.
+        """
+        if not self.wants(key):
+            return float("inf")
+        rate = self._holders[key].rate
+        return max(self._limits.idle_recheck, _RECHECK * self._each / rate if rate else 0.0)
+
     # --- what comes ---
 
     def begins(self, key: Hashable, now: float) -> None:
@@ -262,6 +280,9 @@ class ChunkPicker:
         request = holder.queue.popleft()
         holder.owed -= request.count
         if request.is_any:
+            holder.choices -= 1
+            if not holder.choices:
+                del self._choosing[holder]
             return
         if request.bits & self._missing & ~self._in_hand:
             self._recount_asked()
@@ -324,17 +345,18 @@ class ChunkPicker:
         Where others leave nothing, all of it will do, as long as most of it is not on its way. The holder itself will
         not choose twice what it sends; but as long as its choice is open, no run is asked from what it chooses from.
         """
-        own = [request.bits for request in holder.queue if request.is_any]
+        own = [request.bits for request in holder.queue if request.is_any] if holder.choices else []
         if its_choice and free.bit_count() <= len(own):
             return 0
+        if not self._choosing:
+            return free
         if not its_choice:
             free &= ~_union(own)
         committed = coming = 0
-        for other in self._holders.values():
+        for other in self._choosing:
             if other is not holder and not self._is_stalled(other, now):
-                anys = [request.bits for request in other.queue if request.is_any]
-                committed |= _union(anys)
-                coming += len(anys)
+                committed |= _union(request.bits for request in other.queue if request.is_any)
+                coming += other.choices
         left = free & ~committed or (free if free.bit_count() > 2 * (coming + len(own)) else 0)
         if its_choice and not left & ~_union(own) and left.bit_count() <= len(own):
             return 0  # all of it may be on its way already, by the choices that it still has
@@ -404,7 +426,10 @@ class ChunkPicker:
             holder.window_latency, holder.window_bytes = holder.latency, 0
         holder.queue.append(_Request(bits, count, bool(assignment.any), now))
         holder.owed += count
-        if not assignment.any and not holder.busy:
+        if assignment.any:
+            holder.choices += 1
+            self._choosing[holder] = None
+        elif not holder.busy:
             self._asked |= bits
         return assignment
 
@@ -420,13 +445,26 @@ class ChunkPicker:
         else:
             soon = self._limits.end_game_after
         bits, latest = 0, max(_MUCH_LATER * soon, self._limits.idle_recheck)
+        early = self._is_early(holder)
         for owed, due in self._owed_by_one(holder, now):
-            if owed & wanted and due > latest:
+            if owed & wanted and due > latest and not (early and due < _NEVER):
                 bits, latest = owed & wanted, due
         if not bits:
             return None
         chunk = bits.bit_length() - 1  # the last one of a run is what its holder comes to last
         return self._ask(holder, Assignment(chunk, chunk, taken_over=True), now)
+
+    def _is_early(self, holder: _Holder) -> bool:
+        """Whether there is more to ask others for, so that what is owed by somebody who is merely slow can wait.
+
+        In a swarm, a partial holder often has nothing but what others were asked for already. What it would send twice
+        then, its other downloaders would wait for. A seed is not asked in vain: it has everything.
+        """
+        if holder.whole:
+            return False
+        some = self._all if any(other.whole for other in self._holders.values()) else self._held
+        unasked = some & self._missing & ~self._asked & ~self._in_hand
+        return unasked.bit_count() > 2 * sum(other.choices for other in self._choosing)
 
     def _owed_by_one(self, holder: _Holder, now: float) -> list[tuple[int, float]]:
         """What others owe, and in how many seconds it is due; but for what two live ones were asked for already."""
@@ -450,7 +488,7 @@ class ChunkPicker:
         for request in holder.queue:
             once |= request.bits
             twice |= request.bits
-        return [(stalled & ~once, float("inf")), *((bits & ~twice, due) for bits, due in live)]
+        return [(stalled & ~once, _NEVER), *((bits & ~twice, due) for bits, due in live)]
 
     def _due_in(self, holder: _Holder, ahead: int, now: float) -> float:
         """In how many seconds a holder will have delivered a request that ends `ahead` chunks from now.

@@ -44,6 +44,11 @@ class HolderFetch:
         self._list_again_at = 0.0
         self._idle_since: float | None = trio.current_time()
         self._writing: deque[trio.Event] = deque()
+        #: Rings when this holder has something new, while it is waited for work for it: that is no news for the others.
+        self._bell = trio.Event()
+        #: Set while nothing is on its way: whoever delivers says with that what he has gained.
+        self._idle = trio.Event()
+        self._idle.set()
         #: Whether the holder has answered.
         self.talked = False
 
@@ -127,17 +132,20 @@ class HolderFetch:
         else:
             news = self._picker.set_only(self._key, state.ranges, now)
         if news:
-            self._intake.wake()
+            self._bell.set()
 
     def _begins(self, gained: list[tuple[int, int]]) -> None:
         """An answer begins, and tells what the holder has gained."""
         now = trio.current_time()
         self._picker.begins(self._key, now)
-        if gained and self._picker.gain(self._key, gained, now):
-            self._intake.wake()
+        if gained:
+            self._picker.gain(self._key, gained, now)
 
     async def _watch(self, serial: int) -> None:
         """Follow what a partial holder gains, on a connection of its own, until it has all.
+
+        While it delivers, its answers tell that, and nothing more is asked: in a swarm, where everybody gains something
+        all the time and is watched by many, most of what is said would be that.
 
         A connection that fails is made again: only the other one tells whether the holder is gone.
         """
@@ -155,6 +163,7 @@ class HolderFetch:
                         serial = state.serial
                         pause = self._limits.retry_pause
                         await trio.sleep(self._limits.watch_pause)
+                        await self._idle.wait()
             except NotHere as refusal:
                 await self._wait_if_busy(refusal)
             except NetworkError:
@@ -237,6 +246,8 @@ class HolderFetch:
         lines: list[bytes] = []
         while now >= self._busy_until and (assignment := self._picker.assign(self._key, now)) is not None:
             self._ahead.append(assignment)
+            if self._idle.is_set():
+                self._idle = trio.Event()
             if assignment.any:
                 lines.append(self._client.get_any(assignment.any))
             else:
@@ -283,9 +294,8 @@ class HolderFetch:
         now = trio.current_time()
         if now >= leave_at:
             return False
-        if now < self._busy_until:
-            look_at = self._busy_until
-        else:
-            look_at = now + self._limits.idle_recheck if self._picker.wants(self._key) else float("inf")
-        await self._intake.wait_changed(min(look_at, leave_at))
+        self._idle.set()
+        look_at = self._busy_until if now < self._busy_until else now + self._picker.idle_for(self._key)
+        self._bell = trio.Event()
+        await self._intake.wait_changed(min(look_at, leave_at), self._bell)
         return True

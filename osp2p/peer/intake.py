@@ -94,7 +94,7 @@ class Intake:
         self._each = chunk_size(content.size)
         self.picker = ChunkPicker(content.count, self._each, store.chunks.ranges(), limits, rng)
         self._threads = trio.CapacityLimiter(_THREADS)
-        self._changed = trio.Event()
+        self._waiting: dict[trio.Event, None] = {}
         self._next_report = 0.0
         self._entries: dict[Address, PeerEntry] = {}
         self._fetched: dict[Address, int] = {}
@@ -115,13 +115,23 @@ class Intake:
 
     def wake(self) -> None:
         """Something has changed for everybody who waits."""
-        self._changed.set()
-        self._changed = trio.Event()
+        waiting, self._waiting = self._waiting, {}
+        for bell in waiting:
+            bell.set()
 
-    async def wait_changed(self, at: float = float("inf")) -> None:
-        """Wait for the next `wake`, or until the time `at`."""
-        with trio.move_on_at(at):
-            await self._changed.wait()
+    async def wait_changed(self, at: float = float("inf"), bell: trio.Event | None = None) -> None:
+        """Wait for the next `wake`, or until the time `at`.
+
+        Args:
+            bell: a new event, with which this waiter alone can be woken.
+        """
+        bell = trio.Event() if bell is None else bell
+        self._waiting[bell] = None
+        try:
+            with trio.move_on_at(at):
+                await bell.wait()
+        finally:
+            self._waiting.pop(bell, None)
 
     # --- who gave what ---
 

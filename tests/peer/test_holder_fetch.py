@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -23,6 +23,7 @@ from osp2p.limits import MIB, Limits
 from osp2p.net import Connection, Listener, MemoryNetwork, Network, TcpNetwork, serve_connections
 from osp2p.net.groups import one_error
 from osp2p.peer.chunk_client import NotHere, open_holder
+from osp2p.peer.chunk_picker import Assignment
 from osp2p.peer.holder_fetch import HolderFetch
 from osp2p.peer.intake import Intake, Store
 from osp2p.wire.address import Address
@@ -258,6 +259,52 @@ async def test_a_watch_asks_from_the_last_serial_on(world: World, autojump_clock
     assert [request.attributes.get(b"since") for request in watch if request.verb == b"STAT"] == [b"7", b"9", b"12"]
     assert trio.current_time() == pytest.approx(2 * world.limits.watch_pause, abs=0.01)
     assert verbs(main)[:3] == [b"HELLO", b"STAT", b"CHUNKS"]
+
+
+async def test_a_watch_asks_nothing_while_the_holder_delivers(world: World, autojump_clock: Clock) -> None:
+    """Its answers say what it has gained; a word about each chunk to each watcher would be most of a swarm's talk."""
+    asked: list[float] = []
+
+    async def twist(connection: Connection, request: Request, answer: bytes) -> None:
+        if request.verb == b"STAT" and b"since" in request.attributes:
+            asked.append(trio.current_time())
+            await connection.send(b"SERIAL 2\nSINCE 1\nHAVE 1\n200 a part\n")
+        elif request.verb == b"STAT":
+            await connection.send(b"SERIAL 1\nHAVE 0\n200 a part\n")
+        else:
+            if request.verb == b"GET":
+                await trio.sleep(4)
+                answer = answer.replace(b"\n", b" new=0-9\n", 1) if not asked[1:] else answer
+            await connection.send(answer)
+
+    _, key = await world.add(twist)
+    await world.use(key)
+    assert world.intake.picker.complete
+    assert len([at for at in asked if at < 4.0]) <= 1
+    assert len(asked) <= 3
+
+
+async def test_what_one_holder_gains_wakes_no_other(world: World, autojump_clock: Clock) -> None:
+    looked: dict[Address, int] = {}
+    assign = world.intake.picker.assign
+
+    def count(key: Hashable, now: float) -> Assignment | None:
+        assert isinstance(key, Address)
+        looked[key] = looked.get(key, 0) + 1
+        return assign(key, now)
+
+    def part(serial: int, first: int) -> bytes:
+        return b"SERIAL %d\nSINCE %d\nHAVE %d\n200 a part\n" % (serial, serial - 1, first)
+
+    useless, gaining = b"SERIAL 1\n200 a part\n", [part(2 + index, index) for index in range(9)]
+    _, idle = await world.add(twisting(b"STAT", lambda request, answer: useless))
+    _, busy = await world.add(twisting(b"STAT", states(b"SERIAL 1\n200 a part\n", *gaining)))
+    world.intake.picker.assign = count  # type: ignore[method-assign]
+    with trio.move_on_after(3):
+        await world.use_all(idle, busy)
+    assert len(world.shared.chunks) == 9
+    assert looked[busy] >= 9
+    assert looked[idle] <= 3
 
 
 async def test_a_watch_that_breaks_is_made_again_ever_more_slowly(world: World, autojump_clock: Clock) -> None:
