@@ -16,7 +16,8 @@ import trio
 
 from osp2p.errors import ConnectFailed, ListenFailed
 from osp2p.evil.bounds import BoundReached, Bounds, Budget, OtherSideLeft, Subnet, Unsound, is_allowed
-from osp2p.evil.network import Listener, Network, Stream
+from osp2p.evil.datagrams import Port
+from osp2p.evil.network import DatagramNetwork, Listener, Network, Stream
 from osp2p.evil.wire import Wire
 from osp2p.evil.words import b3_of, unquote, write_checksum
 from osp2p.limits import DEFAULT, Limits
@@ -65,6 +66,7 @@ class Target:
         self._open: dict[Wire, None] = {}
         self._listeners: list[Listener] = []
         self.wires: list[Wire] = []
+        self.ports: list[Port] = []
 
     @property
     def bounds(self) -> Bounds:
@@ -79,12 +81,12 @@ class Target:
     @property
     def sent(self) -> int:
         """Bytes so far, on all connections."""
-        return sum(wire.sent for wire in self.wires)
+        return sum(wire.sent for wire in self.wires) + sum(port.sent for port in self.ports)
 
     @property
     def received(self) -> int:
         """Bytes so far, on all connections."""
-        return sum(wire.received for wire in self.wires)
+        return sum(wire.received for wire in self.wires) + sum(port.received_bytes for port in self.ports)
 
     async def connect(self, source: int = 0, to: tuple[str, int] | None = None) -> Wire:
         """Open one more connection; it is closed when the attack ends.
@@ -151,6 +153,37 @@ class Target:
             raise OtherSideLeft
         return wire
 
+    async def open_udp(self, source: int = 0) -> Port:
+        """Open one more port for datagrams to the target; it is closed when the attack ends.
+
+        Raises:
+            BoundReached: there are as many as there may be.
+            OtherSideLeft: there are no datagrams where we are.
+        """
+        network = self._networks[source % len(self._networks)]
+        if not isinstance(network, DatagramNetwork):
+            raise OtherSideLeft
+        if len(self.ports) >= self._budget.bounds.connections:
+            raise BoundReached
+        number = len(self.ports)
+        sock = await network.open_datagrams(0)
+        rng = Random(f"{self._seed} udp {number}")
+        port = Port(sock, (self.host, self.port), self._budget, number, rng)
+        self.ports.append(port)
+        return port
+
+    async def enter(self, source: int = 0) -> Port:
+        """Open one more port for datagrams, and find out of what network the target is.
+
+        Raises:
+            OtherSideLeft: no node answers there.
+            BoundReached.
+        """
+        port = await self.open_udp(source)
+        if not await port.learn_network():
+            raise OtherSideLeft
+        return port
+
     async def serve(
         self, contents: Mapping[bytes, bytes], meet: Callable[[Victim], Awaitable[None]]
     ) -> tuple[int, Callable[[], Awaitable[None]]]:
@@ -194,6 +227,8 @@ class Target:
             wire.close()
         for listener in self._listeners:
             listener.close()
+        for port in self.ports:
+            port.close()
 
 
 def _nothing() -> None:

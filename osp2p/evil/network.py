@@ -8,8 +8,9 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import trio
 
@@ -23,6 +24,8 @@ _RECEIVE_BUFFER = 64 * 1024
 EVIL_HOST = "127.66.66.66"
 
 _BACKLOG = 1000
+
+_READ_BYTES = 65536
 
 
 class Place(Protocol):
@@ -78,6 +81,31 @@ class Listener(Protocol):
         """Stop listening."""
 
 
+class DatagramSocket(Protocol):
+    """A port for datagrams."""
+
+    @property
+    def address(self) -> Place:
+        """Where it is."""
+
+    async def receive(self) -> tuple[bytes, Place]:
+        """Wait for a datagram. Returns: it, and where it comes from. Raises: ConnectionLost: closed."""
+
+    def send(self, data: bytes, address: Any) -> None:
+        """Send a datagram, if it can go at once."""
+
+    def close(self) -> None:
+        """Close the port."""
+
+
+@runtime_checkable
+class DatagramNetwork(Protocol):
+    """Where ports for datagrams come from."""
+
+    async def open_datagrams(self, port: int, host: str = ...) -> DatagramSocket:
+        """Open one; 0 takes any free one. Raises: ListenFailed."""
+
+
 class Network(Protocol):
     """Where connections come from."""
 
@@ -96,9 +124,16 @@ def _lost() -> Iterator[None]:
         raise ConnectionLost(f"the connection is lost: {error}") from error
 
 
-class _End:
-    def __init__(self, name: tuple[str, int]) -> None:
-        self.host, self.port = name[0].partition("%")[0].removeprefix("::ffff:"), name[1]
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of a connection, or a port for datagrams. See `Place`."""
+
+    host: str
+    port: int
+
+
+def _end(name: tuple[str, int]) -> End:
+    return End(name[0].partition("%")[0].removeprefix("::ffff:"), name[1])
 
 
 class SocketStream:
@@ -107,8 +142,8 @@ class SocketStream:
     def __init__(self, sock: trio.socket.SocketType) -> None:
         self._socket = sock
         with _lost():
-            self.remote = _End(sock.getpeername())
-            self.local = _End(sock.getsockname())
+            self.remote = _end(sock.getpeername())
+            self.local = _end(sock.getsockname())
 
     async def receive(self, max_bytes: int) -> bytes:
         with _lost():
@@ -139,7 +174,7 @@ class SocketListener:
 
     def __init__(self, sock: trio.socket.SocketType) -> None:
         self._socket = sock
-        self.address = _End(sock.getsockname())
+        self.address = _end(sock.getsockname())
 
     async def accept(self) -> SocketStream:
         while True:
@@ -156,6 +191,37 @@ class SocketListener:
 
     def close(self) -> None:
         self._socket.close()
+
+
+class UdpSocket:
+    """A port for datagrams. See `DatagramSocket`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.address = _end(sock.getsockname())
+
+    async def receive(self) -> tuple[bytes, End]:
+        while True:
+            try:
+                data, source = self._socket.recvfrom(_READ_BYTES)
+            except BlockingIOError:
+                with _lost():
+                    await trio.lowlevel.wait_readable(self._socket)
+            except ConnectionError:
+                await trio.lowlevel.checkpoint()  # nobody listens where something was sent
+            except OSError as error:
+                raise ConnectionLost("the port is closed") from error
+            else:
+                return data, _end(source)
+
+    def send(self, data: bytes, address: Place) -> None:
+        with suppress(OSError):  # it is lost, as any datagram may be
+            self._socket.sendto(data, (address.host, address.port))
+
+    def close(self) -> None:
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
 
 
 class SocketNetwork:
@@ -200,3 +266,14 @@ class SocketNetwork:
             text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             raise ListenFailed(f"cannot listen on {host}:{port}: {text}") from error
         return SocketListener(sock)
+
+    async def open_datagrams(self, port: int, host: str | None = None) -> UdpSocket:
+        await trio.lowlevel.checkpoint()
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            sock.bind((host or self._source or "127.0.0.1", port))
+        except OSError as error:
+            sock.close()
+            raise ListenFailed(f"cannot open port {port}: {error.strerror}") from error
+        return UdpSocket(sock)

@@ -13,7 +13,8 @@ import trio
 
 from osp2p.errors import ConnectFailed
 from osp2p.evil.bounds import Bounds, Budget, OtherSideLeft, Unsound
-from osp2p.evil.network import Network
+from osp2p.evil.datagrams import Port, returned
+from osp2p.evil.network import DatagramNetwork, Network
 from osp2p.evil.wire import Wire
 from osp2p.evil.words import quote
 
@@ -38,7 +39,8 @@ class Probe:
         self._network = network
         self._host = host
         self._port = port
-        self._is_tracker = against == "tracker"
+        self._against = against
+        self._port_of_ours: Port | None = None
         self._name = name
         self._budget = Budget(_PROBE_BOUNDS)
         self._file = b"honest-%08x" % Random(f"probe {seed}").getrandbits(32)
@@ -53,7 +55,7 @@ class Probe:
         Raises:
             Unsound: the victim is of no use, before anybody has attacked it.
         """
-        await self._bounded(self._log_in if self._is_tracker else self._fetch)
+        await self._bounded({"tracker": self._log_in, "node": self._meet}.get(self._against, self._fetch))
 
     async def check(self) -> None:
         """Have an exchange.
@@ -61,7 +63,7 @@ class Probe:
         Raises:
             Unsound: the victim is of no use any more.
         """
-        await self._bounded(self._look if self._is_tracker else self._fetch)
+        await self._bounded({"tracker": self._look, "node": self._ping}.get(self._against, self._fetch))
 
     async def end(self) -> None:
         """Have the last exchange, when the attack is over and a victim may have to get rid of it for a moment.
@@ -82,6 +84,8 @@ class Probe:
         """Leave; waits for nothing."""
         if self._login is not None:
             self._login.close()
+        if self._port_of_ours is not None:
+            self._port_of_ours.close()
 
     async def _bounded(self, work: Callable[[], Awaitable[None]]) -> None:
         began = trio.current_time()
@@ -117,6 +121,25 @@ class Probe:
                 raise Unsound("does not name an honest peer any more that is still connected")
         finally:
             wire.close()
+
+    async def _meet(self) -> None:
+        """See whether it is a node of the overlay, or at least takes connections."""
+        if isinstance(self._network, DatagramNetwork):
+            sock = await self._network.open_datagrams(0)
+            port = Port(sock, (self._host, self._port), self._budget, 0, Random(self._file))
+            self._port_of_ours = port
+            if await port.learn_network():
+                return
+            port.close()
+            self._port_of_ours = None
+        await self._fetch()
+
+    async def _ping(self) -> None:
+        """Ping the node; of one that takes connections alone, see whether it still does."""
+        if self._port_of_ours is None:
+            await self._fetch()
+        elif not returned(await self._port_of_ours.ask(b"ping")):
+            raise Unsound("does not answer the ping of an honest node any more")
 
     async def _fetch(self) -> None:
         """Fetch the file: it must be the same every time."""

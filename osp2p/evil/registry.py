@@ -14,8 +14,9 @@ from typing import Any, Literal, TypeVar
 from osp2p.errors import UnknownAttack
 from osp2p.limits import Limits
 
-Against = Literal["tracker", "uploader", "downloader"]
-"""Whom an attack is for. Downloaders come to us; to a tracker and an uploader we go."""
+Against = Literal["tracker", "uploader", "downloader", "node"]
+"""Whom an attack is for. Downloaders come to us; to a tracker and an uploader we go, and to a node: a peer that is part
+of the overlay, at the UDP port of the same number, or that takes calls."""
 
 Expect = Literal["refused", "closed", "survived", "out-waited"]
 """What a sound victim does: it answers with a refusal; it ends the connection; it goes on as if nothing were, with

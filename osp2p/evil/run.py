@@ -21,6 +21,7 @@ from osp2p.evil.bounds import (
     Unsound,
     find_allowed,
 )
+from osp2p.evil.datagrams import Port
 from osp2p.evil.encounter import Caller, Target, Victim
 from osp2p.evil.network import Network
 from osp2p.evil.probe import Probe
@@ -124,7 +125,7 @@ async def run_bounded(attack: Attack, encounter: Target | Victim | Caller, secon
     return "time spent", ""
 
 
-def digest_of(wires: Iterable[Wire]) -> str:
+def digest_of(wires: Iterable[Wire | Port]) -> str:
     """A digest of all that was sent, connection by connection."""
     return hashlib.blake2b(b"".join(wire.digest for wire in wires), digest_size=16).hexdigest()
 
@@ -177,6 +178,7 @@ async def run_attack(
         target.close()
         if probe is not None:
             probe.close()
+    most = target.bounds.evidence_connections
     return Verdict(
         attack.id,
         not why,
@@ -185,9 +187,9 @@ async def run_attack(
         seconds,
         target.sent,
         target.received,
-        digest_of(target.wires),
+        digest_of([*target.wires, *target.ports]),
         None if probe is None else probe.slowest,
-        tuple(wire.exchange for wire in target.wires[: target.bounds.evidence_connections]),
+        (*(wire.exchange for wire in target.wires[:most]), *(port.exchange for port in target.ports[:most])),
     )
 
 

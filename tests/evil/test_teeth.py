@@ -224,6 +224,16 @@ def first_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UploadSlots, "_has_room", lambda self, own: self.running < self._limits.max_uploads)
 
 
+@changed("any token will do", "overlay/tokens")
+def any_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osp2p.overlay.tokens.Tokens.accept", lambda self, token, address, now: True)
+
+
+@changed("signatures of items are not checked", "overlay/forged-items")
+def any_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osp2p.overlay.item._is_signed", lambda key, signature, text: True)
+
+
 @changed("ranges are not checked against the file", "session/ranges")
 def any_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("osp2p.peer.session._parse_byte_range", lambda text, size: (0, 1))
@@ -260,6 +270,13 @@ MUTANTS = [
     loosened("session/held", max_held_stat=6000.0),
     loosened("listing/endless", max_listed_files=10**9),
     loosened("listing/slow", listing_timeout=6000.0),
+    loosened("overlay/flood", overlay_in_burst=10**6),
+    loosened("overlay/crowd", max_verifying=10**6),
+    loosened("overlay/amplify", unproved_answer_factor=100.0),
+    loosened("overlay/announce-keys", max_stored_peers_per_host=10**6),
+    loosened("overlay/announce-one-key", max_peers_per_key_and_host=10**6),
+    loosened("overlay/items", max_stored_items_per_host=10**6),
+    loosened("overlay/oversized", max_datagram=10**6),
     loosened("tracker/drip", answer_timeout=6000.0, reply_timeout=6000.0),
     loosened("tracker/silent", greeting_timeout=6000.0, connect_timeout=6000.0),
     loosened("lengths/endless-reply", max_peer_reply_bytes=10**9, max_peer_reply_lines=10**9),

@@ -10,13 +10,14 @@ from tests.evil.worlds import (
     LIMITS,
     Outcome,
     attack_downloader,
+    attack_node,
     attack_tracker,
     attack_uploader,
     no_threads,
     run_in_virtual_time,
 )
 
-_WORLDS = {"tracker": attack_tracker, "uploader": attack_uploader, "downloader": attack_downloader}
+_WORLDS = {"tracker": attack_tracker, "uploader": attack_uploader, "downloader": attack_downloader, "node": attack_node}
 
 
 def run(attack: Attack, root: Path, limits: Limits = LIMITS) -> Verdict | Outcome:
