@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from osp2p.cli.arguments import OptionParser, add_common_options, duration
+from osp2p.cli.arguments import OptionParser, UsageError, add_common_options, duration
+from osp2p.cli.text import escape
 
 #: What can be graded.
 KINDS = ("tracker", "peer", "downloader")
@@ -21,6 +22,21 @@ class CommandParser(OptionParser):
         arguments = super().read(argv[:end])
         arguments.command = list(argv[end + 1 :])
         return arguments
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """Read where a program listens.
+
+    Raises:
+        UsageError: it is no address.
+    """
+    from osp2p.errors import MalformedLine
+    from osp2p.wire.address import parse_tracker
+
+    try:
+        return parse_tracker(text)
+    except MalformedLine as error:
+        raise UsageError(f"{escape(text)}: {error}") from None
 
 
 def add_transcript_option(parser: OptionParser) -> None:
@@ -85,5 +101,58 @@ def grade_parser() -> OptionParser:
     )
     parser.add_argument("--junit", metavar="FILE", help="write JUnit's XML, too")
     parser.add_argument("--html", metavar="FILE", help="write a page, too, with the evidence for each failure")
+    add_common_options(parser)
+    return parser
+
+
+def talk_parser() -> OptionParser:
+    """``osp2p talk``."""
+    parser = OptionParser(
+        "osp2p talk",
+        "HOST:PORT [--explain] [--transcript FILE]",
+        "Talk to a tracker or a peer in lines, as with telnet. Everything that comes is shown harmlessly; what is no\n"
+        "text is counted and hashed. At a terminal there are history (arrow keys) and completion (tab: commands, and\n"
+        "names that were listed). From a pipe, each line is sent when the one before it is answered.",
+        [
+            ("osp2p talk 127.0.0.1:11111", "HELP lists a tracker's commands"),
+            ("osp2p talk 127.0.0.1:11112 --explain", "a peer; try HELLO OSP2P/2, then LIST"),
+            ("printf 'LIST\\nQUIT\\n' | osp2p talk 5000", "from a pipe"),
+        ],
+    )
+    parser.add_words("address", "HOST:PORT", "where it listens", 1, 1)
+    parser.add_argument("--explain", action="store_true", help="say what each line of an answer means")
+    parser.add_argument(
+        "--wait",
+        type=duration,
+        metavar="TIME",
+        default=2.0,
+        help="how long an answer is waited for before the next line is sent; default 2s",
+    )
+    add_transcript_option(parser)
+    add_common_options(parser)
+    return parser
+
+
+def replay_parser() -> OptionParser:
+    """``osp2p replay``."""
+    parser = OptionParser(
+        "osp2p replay",
+        "FILE HOST:PORT [--codes] [--of ADDRESS]",
+        "Play the client of a transcript against another server, and show the first answer that is not as it was.\n"
+        "Codes, data lines and bodies are compared; texts, addresses, serial numbers, times and the order of data\n"
+        "lines are not. Exit code 0 if there is no difference.",
+        [
+            ("osp2p tracker --transcript talk.txt", "write one down"),
+            ("osp2p replay talk.txt 127.0.0.1:5000", "does that tracker answer the same?"),
+        ],
+    )
+    parser.add_words("words", "FILE HOST:PORT", "a transcript, and where the server listens", 2, 2)
+    parser.add_argument("--codes", action="store_true", help="compare nothing but the codes of replies")
+    parser.add_argument(
+        "--of",
+        metavar="ADDRESS",
+        help="play the connections that were made to this address; default those that were accepted, or, if there are "
+        "none, those to the first address",
+    )
     add_common_options(parser)
     return parser

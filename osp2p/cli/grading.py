@@ -12,10 +12,9 @@ from typing import Literal
 from osp2p.cli.arguments import UsageError
 from osp2p.cli.console import Console
 from osp2p.cli.exits import DONE, NOT_PASSED
-from osp2p.cli.grade_parsers import KINDS
+from osp2p.cli.grade_parsers import KINDS, read_address
 from osp2p.cli.records import Record
 from osp2p.cli.text import count_of, escape
-from osp2p.errors import MalformedLine
 from osp2p.evil import LOOPBACK, Subnet
 from osp2p.grade.html import write_html
 from osp2p.grade.junit import write_junit
@@ -23,7 +22,6 @@ from osp2p.grade.run import Server, Terms, checks_of, grade_server
 from osp2p.grade.transcript import write_entry
 from osp2p.grade.verdict import Check, Grade, Judged, Selection
 from osp2p.net.errors import disk_errors
-from osp2p.wire.address import parse_tracker
 
 _MARKS = {"passed": "ok", "failed": "FAILED", "not offered": "-"}
 
@@ -107,16 +105,9 @@ async def _grade(kind: str, rest: list[str], arguments: Namespace, console: Cons
         )
     if not rest:
         raise UsageError(f"where is the {kind}? osp2p grade {kind} HOST:PORT")
-    host, port = _address(rest[0])
+    host, port = read_address(rest[0])
     server: Literal["tracker", "peer"] = "tracker" if kind == "tracker" else "peer"
     return await grade_server(server, host, port, _terms(server, arguments), show)
-
-
-def _address(text: str) -> tuple[str, int]:
-    try:
-        return parse_tracker(text)
-    except MalformedLine as error:
-        raise UsageError(f"{escape(text)}: {error}") from None
 
 
 def _terms(kind: Server, arguments: Namespace) -> Terms:

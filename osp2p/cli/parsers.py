@@ -19,6 +19,7 @@ from osp2p.cli.arguments import (
     size,
 )
 from osp2p.cli.exits import DONE, NOT_PASSED, describe_codes
+from osp2p.cli.grade_parsers import add_transcript_option
 from osp2p.cli.overlay_options import add_overlay_options
 
 #: The port of a tracker. Source: the 2007 tracker.
@@ -38,6 +39,7 @@ def _add_tracker_options(parser: OptionParser) -> None:
     parser.add_argument("-l", "--local", action="store_true", help="list peers at loopback addresses (127.x) as such")
     parser.add_argument("-x", "--own-host-only", action="store_true", help="list only peers on this tracker's own host")
     parser.add_argument("-f", "--fakes", action="store_true", help="put 250 fake peers into every answer")
+    add_transcript_option(parser)
     add_common_options(parser)
 
 
@@ -113,6 +115,7 @@ def _add_peer_options(parser: OptionParser) -> None:
         parser.add_argument(
             option, type=rate, metavar="RATE", help=f"most bytes per second that it {what} other peers, all together"
         )
+    add_transcript_option(parser)
 
 
 def get_parser() -> OptionParser:

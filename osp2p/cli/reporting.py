@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from osp2p.net import Admission
+from osp2p.grade.recording import recorded
+from osp2p.net import Admission, Network, TcpNetwork
 from osp2p.net.groups import one_error
 from osp2p.peer.events import Event, Registered, Report, TrackerConnected, TrackerLost
 from osp2p.peer.node import Node, open_node
@@ -66,14 +67,17 @@ async def open_shown_node(
     show: Callable[[Event], None],
     admission: Admission | None = None,
     overlay: OverlayOptions | None = None,
+    network: Network | None = None,
 ) -> AsyncIterator[ShownNode]:
     """Open a node as the arguments say.
 
     Args:
-        arguments: `alias`, `port`, `limit_up`, `limit_down`, and endings that are not shared in `without`, if any.
+        arguments: `alias`, `port`, `limit_up`, `limit_down`, and endings that are not shared in `without`, if any; a
+            file for a `transcript`, if any.
         trackers: as `open_node` takes them.
         show: gets each event; what it raises ends the block.
         admission, overlay: as `open_node` takes them.
+        network: of a transcript that is written already.
     """
     send, receive = trio.open_memory_channel[Event | trio.Event](float("inf"))
 
@@ -84,12 +88,14 @@ async def open_shown_node(
             else:
                 show(item)
 
-    with one_error():
+    path = getattr(arguments, "transcript", None) if network is None else None
+    with one_error(), recorded(network or TcpNetwork(), path) as seen:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(show_all)
             with send:
                 async with open_node(
                     trackers=trackers,
+                    network=seen,
                     alias=arguments.alias,
                     port=arguments.port,
                     report=send.send_nowait,

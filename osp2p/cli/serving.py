@@ -20,8 +20,9 @@ from osp2p.cli.reporting import ShownNode, TrackerNews, open_shown_node
 from osp2p.cli.text import count_of, escape, shell_word
 from osp2p.content.name import local_path
 from osp2p.errors import Osp2pError
+from osp2p.grade.recording import recorded
 from osp2p.limits import Limits
-from osp2p.net import Admission, TcpNetwork
+from osp2p.net import Admission, Network, TcpNetwork
 from osp2p.net.groups import one_error
 from osp2p.overlay.keys import DEFAULT_NETWORK
 from osp2p.overlay.node import OverlayOptions
@@ -53,9 +54,9 @@ async def run_tracker(arguments: Namespace, console: Console) -> int:
         ListenFailed: its port is taken.
     """
     options = TrackerOptions(local=arguments.local, own_host_only=arguments.own_host_only, fakes=arguments.fakes)
-    with one_error():
+    with one_error(), recorded(TcpNetwork(), arguments.transcript) as network:
         async with trio.open_nursery() as nursery:
-            address = await _start_tracker(nursery, arguments.port, options)
+            address = await _start_tracker(nursery, network, arguments.port, options)
             if console.json:
                 console.records([{"event": "listening", "address": str(address), "port": address.port}])
             console.note(f"tracker listens on port {address.port}: {', '.join(own_addresses(address.port))}")
@@ -63,13 +64,13 @@ async def run_tracker(arguments: Namespace, console: Console) -> int:
 
 
 async def _start_tracker(
-    nursery: trio.Nursery, port: int, options: TrackerOptions, admission: Admission | None = None
+    nursery: trio.Nursery, network: Network, port: int, options: TrackerOptions, admission: Admission | None = None
 ) -> Address:
     """Run a tracker in a nursery. Returns: where it listens for IPv4."""
 
     async def serve(task_status: trio.TaskStatus[list[Address]]) -> None:
         await serve_tracker(
-            network=TcpNetwork(),
+            network=network,
             port=port,
             options=options,
             limits=Limits(),
@@ -162,12 +163,13 @@ async def share(arguments: Namespace, console: Console) -> int:
     if arguments.tracker:
         raise UsageError("--host runs a tracker of its own: leave out -t")
     admission = Admission(Limits())  # one for both servers, because they share this process's file descriptors
-    with one_error():
+    with one_error(), recorded(TcpNetwork(), arguments.transcript) as network:
         async with trio.open_nursery() as nursery:
             port = TRACKER_PORT if arguments.tracker_port is None else arguments.tracker_port
-            address = await _start_tracker(nursery, port, TrackerOptions(), admission)
+            address = await _start_tracker(nursery, network, port, TrackerOptions(), admission)
             overlay = chosen_overlay(arguments, read_only=False)
-            await _share(arguments, console, [f"127.0.0.1:{address.port}"], address.port, admission, overlay)
+            trackers = [f"127.0.0.1:{address.port}"]
+            await _share(arguments, console, trackers, address.port, admission, overlay, network)
     return DONE
 
 
@@ -188,6 +190,7 @@ async def _share(
     hosted: int | None = None,
     admission: Admission | None = None,
     overlay: OverlayOptions | None = None,
+    network: Network | None = None,
 ) -> int:
     """Share until cancelled.
 
@@ -195,9 +198,10 @@ async def _share(
         hosted: the port of a tracker in this process.
         admission: what it shares with that tracker.
         overlay: to be in; None: in none.
+        network: as `open_shown_node` takes it.
     """
     display = SharingDisplay(console, verbose=arguments.verbose > 0)
-    async with open_shown_node(arguments, trackers, display.show, admission, overlay) as shown:
+    async with open_shown_node(arguments, trackers, display.show, admission, overlay, network) as shown:
         directory = arguments.directory[0]
         files = await shown.node.share(Path(directory))
         await shown.shown()

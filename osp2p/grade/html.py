@@ -40,6 +40,9 @@ tr.in td.way { color: #0969da; } tr.out td.way { color: #9a6700; }
 @media print { details { break-inside: avoid; } }
 """
 
+#: How much of a body is shown.
+_HEAD = 120
+
 
 def write_html(grade: Grade) -> str:
     """Write a grade as a page."""
@@ -122,7 +125,8 @@ def _text(entry: Entry) -> str:
         case "<~" | ">~":
             return escape_text(entry.data) + " (no line end)"
         case "<=" | ">=":
-            return f"({entry.size} bytes, SHA-256 {entry.sha256[:16]}…)"
+            head = f"; they begin {escape_text(entry.head[:_HEAD])}" if entry.head else ""
+            return f"({entry.size} bytes, SHA-256 {entry.sha256[:16]}…{head})"
         case "<!" | ">!":
             return "(ends its direction)" if entry.way == "<" else "(end of our direction)"
         case "accept":

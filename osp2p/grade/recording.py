@@ -245,18 +245,33 @@ class TranscriptFile:
             self._file.close()
 
 
+def ignore(entry: Entry) -> None:
+    """Write nothing down."""
+
+
 @contextmanager
-def recording(network: Network, path: str | None) -> Iterator[Network]:
-    """A network that writes a transcript to `path`; the same network, where there is none.
+def open_transcript(path: str | None) -> Iterator[Note]:
+    """A transcript on the disk for as long as the block. Yields: what writes an entry; nothing, where there is no path.
 
     Raises:
         StoreError: the file cannot be made.
     """
     if path is None:
-        yield network
+        yield ignore
         return
     transcript = TranscriptFile(Path(path))
     try:
-        yield RecordedNetwork(network, Recorder(transcript.write))
+        yield transcript.write
     finally:
         transcript.close()
+
+
+@contextmanager
+def recorded(network: Network, path: str | None) -> Iterator[Network]:
+    """A network that writes a transcript to `path`; the same network, where there is none.
+
+    Raises:
+        StoreError: the file cannot be made.
+    """
+    with open_transcript(path) as note:
+        yield network if path is None else RecordedNetwork(network, Recorder(note))

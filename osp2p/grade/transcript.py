@@ -28,7 +28,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, cast
 
 from osp2p.errors import MalformedLine
@@ -39,6 +39,9 @@ HEADING = "# OSP2P transcript 1"
 
 #: Bytes without a line end beyond which they are not shown any more. Source: the longest line of 2007.
 NOISE = 4096
+
+#: How much of a body is at hand for those who look on.
+HEAD = 2048
 
 Kind = Literal["accept", "connect", "<", ">", "<~", ">~", "<=", ">=", "<!", ">!", "close", "lost"]
 Way = Literal["<", ">"]
@@ -66,6 +69,7 @@ class Entry:
         data: of a text, its bytes.
         address: of a connection, where it leads.
         size, sha256: of a body.
+        head: the first bytes of a body, which no transcript holds.
     """
 
     seconds: float
@@ -75,6 +79,7 @@ class Entry:
     address: str = ""
     size: int = 0
     sha256: str = ""
+    head: bytes = field(default=b"", compare=False)
 
     @property
     def way(self) -> Way | None:
@@ -126,8 +131,8 @@ def parse_entry(line: str) -> Entry | None:
     seconds, number, kind, rest = float(match[1]), int(match[2]), cast(Kind, match[3]), match[4]
     if kind in _ALONE and rest is None:
         return Entry(seconds, number, kind)
-    if kind in _WITH_TEXT and rest is not None:
-        return Entry(seconds, number, kind, unescape_text(rest))
+    if kind in _WITH_TEXT:  # an editor may have taken the blank before nothing away
+        return Entry(seconds, number, kind, unescape_text(rest or ""))
     if kind in _WITH_ADDRESS and rest and " " not in rest:
         return Entry(seconds, number, kind, address=rest)
     if kind in _WITH_BODY and rest and (body := _BODY.fullmatch(rest)):
@@ -162,6 +167,7 @@ class _Piece(NamedTuple):
     line: bytes = b""
     size: int = 0
     sha256: str = ""
+    head: bytes = b""
 
 
 class _Direction:
@@ -175,6 +181,7 @@ class _Direction:
         self._noise = False
         self._size = 0
         self._hash = hashlib.sha256()
+        self._head = b""
 
     def begin_body(self, length: int | None) -> None:
         """What follows is a body of so many bytes; None: until the end."""
@@ -222,13 +229,16 @@ class _Direction:
                 yield self._swallowed()
 
     def _swallow(self, count: int) -> None:
-        self._hash.update(memoryview(self._pending)[self._start : self._start + count])
+        part = memoryview(self._pending)[self._start : self._start + count]
+        self._hash.update(part)
+        if len(self._head) < HEAD:
+            self._head += part[: HEAD - len(self._head)]
         self._size += count
         self._start += count
 
     def _swallowed(self) -> _Piece:
-        piece = _Piece("=", b"", self._size, self._hash.hexdigest())
-        self._size, self._hash = 0, hashlib.sha256()
+        piece = _Piece("=", b"", self._size, self._hash.hexdigest(), self._head)
+        self._size, self._hash, self._head = 0, hashlib.sha256(), b""
         return piece
 
 
@@ -278,7 +288,7 @@ class Scribe:
 
     def _entry(self, seconds: float, way: Way, piece: _Piece) -> Entry:
         kind = cast(Kind, way + piece.mark)
-        return Entry(seconds, self._number, kind, piece.line, size=piece.size, sha256=piece.sha256)
+        return Entry(seconds, self._number, kind, piece.line, size=piece.size, sha256=piece.sha256, head=piece.head)
 
     def _read(self, way: Way, line: bytes) -> None:
         """Take note of what says that a body follows."""
