@@ -234,6 +234,16 @@ def any_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("osp2p.overlay.item._is_signed", lambda key, signature, text: True)
 
 
+@changed("callers' signatures are not checked", "calls/forged")
+def any_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osp2p.rpc.serving.is_signed", lambda *rest: True)
+
+
+@changed("calls are not remembered", "calls/replayed")
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osp2p.rpc.replay.ReplayGuard.take", lambda self, *rest: None)
+
+
 @changed("ranges are not checked against the file", "session/ranges")
 def any_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("osp2p.peer.session._parse_byte_range", lambda text, size: (0, 1))
@@ -277,6 +287,11 @@ MUTANTS = [
     loosened("overlay/announce-one-key", max_peers_per_key_and_host=10**6),
     loosened("overlay/items", max_stored_items_per_host=10**6),
     loosened("overlay/oversized", max_datagram=10**6),
+    loosened("calls/huge", max_call_body=10**9, max_call_bytes=10**12),
+    loosened("calls/promised", max_call_bytes=10**12),
+    loosened("calls/drip", call_body_timeout=6000.0),
+    loosened("calls/untimely", call_window=10.0**6),
+    loosened("calls/http-head", max_http_head=10**9),
     loosened("tracker/drip", answer_timeout=6000.0, reply_timeout=6000.0),
     loosened("tracker/silent", greeting_timeout=6000.0, connect_timeout=6000.0),
     loosened("lengths/endless-reply", max_peer_reply_bytes=10**9, max_peer_reply_lines=10**9),

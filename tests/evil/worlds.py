@@ -40,6 +40,7 @@ from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.checksum import write_md5
 from osp2p.wire.entry import FileEntry
 from osp2p.wire.word import quote, unquote
+from tests.rpc.nodes import open_peer
 
 T = TypeVar("T")
 
@@ -74,6 +75,9 @@ LIMITS = replace(
     max_stored_peers_per_host=200,
     max_stored_items_per_host=50,
     neighbour_quiet=60.0,
+    max_remembered_calls=500,
+    max_call_body=50_000,
+    max_call_bytes=1_000_000,
 )
 
 #: Everybody's line, and the attackers' to downloaders: bytes per second.
@@ -521,7 +525,7 @@ class Host:
 
 
 async def attack_node(attack: Attack, root: Path, limits: Limits = LIMITS) -> Verdict:
-    """Run an attack against a node of our overlay, which has neighbours, with an honest one beside the attack.
+    """Run an attack against a node of ours, one of the overlay or one that takes calls, with an honest one beside.
 
     Args:
         limits: the node's; the attack aims at `LIMITS`.
@@ -531,15 +535,9 @@ async def attack_node(attack: Attack, root: Path, limits: Limits = LIMITS) -> Ve
     def host(address: str) -> Host:
         return Host(network.host(address), datagrams.host(address))
 
-    async with AsyncExitStack() as stack:
-        options = OverlayOptions()
-        for number in range(1, 5):
-            here = datagrams.host(f"10.0.1.{number}")
-            opening = open_overlay(options, port=PEER_PORT, datagrams=here, limits=limits, rng=random.Random(number))
-            node = await stack.enter_async_context(opening)
-            if number > 1:
-                await node.wait_connected(5)
-            options = OverlayOptions(joins=[("10.0.1.1", PEER_PORT)])
+    is_overlay = attack.family == "overlay"
+    takes_calls = open_peer(network, limits=limits, port=PEER_PORT, anywhere=True)  # there is no loopback in memory
+    async with _neighbours(datagrams, limits) if is_overlay else takes_calls:
         return await run_attack(
             attack,
             [host(f"10.0.6.{number}") for number in range(1, 17)],
@@ -550,3 +548,18 @@ async def attack_node(attack: Attack, root: Path, limits: Limits = LIMITS) -> Ve
             limits=LIMITS,
             honest=host("10.0.7.7"),
         )
+
+
+@asynccontextmanager
+async def _neighbours(datagrams: MemoryDatagrams, limits: Limits) -> AsyncIterator[None]:
+    """Four nodes of an overlay of ours that know each other."""
+    async with AsyncExitStack() as stack:
+        options = OverlayOptions()
+        for number in range(1, 5):
+            here = datagrams.host(f"10.0.1.{number}")
+            opening = open_overlay(options, port=PEER_PORT, datagrams=here, limits=limits, rng=random.Random(number))
+            node = await stack.enter_async_context(opening)
+            if number > 1:
+                await node.wait_connected(5)
+            options = OverlayOptions(joins=[("10.0.1.1", PEER_PORT)])
+        yield

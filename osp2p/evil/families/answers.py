@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from osp2p.evil.encounter import Target
 from osp2p.evil.registry import attack
-from osp2p.evil.wire import Answer
+from osp2p.evil.wire import Answer, Wire, together
 
 #: The one buffer of an old client.
 _OLD_BUFFER = 4096
@@ -95,3 +97,20 @@ async def list_long_names(target: Target) -> None:
         target.check(
             _size(answer) <= target.limits.max_answer_bytes + 8192, f"says {_size(answer)} bytes in one answer"
         )
+
+
+@attack("answers/unread", against="tracker", breaks="max_unsent_answers, send_timeout", expect="out-waited", within=150)
+async def read_no_lists(target: Target) -> None:
+    """Registers files with long names, and asks for the list on a hundred connections, over and over, without reading
+    any of it: what is put together for those who do not take it must be bounded."""
+    wire = await target.log_in(b"unread", hello=True)
+    name = b"%FF" * 240 + b"/" + b"%FE" * 240
+    count = target.limits.max_answer_bytes // len(name) + 50
+    await wire.ask_all([b"HAVE %s%06d" % (name, number) for number in range(count)], 500)
+    wires = [await target.greet(hello=True) for _ in range(100)]
+
+    async def ask(slow: Wire) -> None:
+        while True:
+            await slow.send(b"LIST\n" * 20)
+
+    await together(*(partial(ask, slow) for slow in wires))
