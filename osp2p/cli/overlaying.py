@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from argparse import Namespace
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from osp2p.cli.records import Record, name_fields
 from osp2p.cli.reporting import open_shown_node
 from osp2p.cli.serving import SharingDisplay, invite_to_join
 from osp2p.cli.text import count_of, escape, format_size
-from osp2p.errors import MalformedLine, NobodyHasIt, NodeNotFound
+from osp2p.errors import MalformedLine, NobodyHasIt, NodeNotFound, OverlayUnreachable
 from osp2p.limits import Limits
 from osp2p.net import TcpNetwork
 from osp2p.overlay.identifier import parse_id
@@ -32,6 +33,9 @@ from osp2p.wire.address import parse_node
 from osp2p.wire.entry import PeerEntry
 from osp2p.wire.link import Link
 
+#: How long a node waits to join before it says how others can.
+_JOIN_SECONDS = 3.0
+
 
 async def run_node(arguments: Namespace, console: Console) -> int:
     """Be a node until cancelled.
@@ -43,6 +47,9 @@ async def run_node(arguments: Namespace, console: Console) -> int:
     display = SharingDisplay(console, verbose=arguments.verbose > 0)
     async with open_shown_node(arguments, [], display.show, overlay=options) as shown:
         address = await shown.node.listen()
+        if options is not None and options.joins and shown.node.overlay is not None:
+            with contextlib.suppress(OverlayUnreachable):  # it goes on trying, and says so
+                await shown.node.overlay.wait_connected(_JOIN_SECONDS)
         await shown.shown()
         display.become_ready(None, 0)
         invite_to_join(console, address.port, options, "")

@@ -11,7 +11,7 @@ from osp2p.net import Network
 from osp2p.net.datagrams import DatagramNetwork
 from osp2p.overlay.events import OverlayEvent, OverlayJoined
 from osp2p.overlay.node import Overlay, OverlayOptions, open_overlay
-from osp2p.peer.events import Alone, Joined, Report
+from osp2p.peer.events import Alone, Event, Joined, Report
 from osp2p.peer.overlay_announce import OverlayAnnouncer
 from osp2p.peer.overlay_source import OverlaySource
 from osp2p.wire.address import Address
@@ -48,6 +48,8 @@ class Membership:
         self.overlay: Overlay | None = None
         self.source: OverlaySource | None = None
         self._served: int | None = None
+        #: What happened before the node said where it listens; None once it has, or where it only asks.
+        self._held: list[Event] | None = None if options.read_only else []
         self._local: list[str] = []
 
     async def start(self, port: int) -> None:
@@ -76,14 +78,18 @@ class Membership:
             await trio.sleep_forever()
 
     def _pass_on(self, event: OverlayEvent) -> None:
+        report = self._report if self._held is None else self._held.append
         if isinstance(event, OverlayJoined):
-            self._report(Joined(event.neighbours))
+            report(Joined(event.neighbours))
         elif self.overlay is not None:
-            self._report(Alone(self.overlay.port, event.tried, event.other_network))
+            report(Alone(self.overlay.port, event.tried, event.other_network))
 
     def announcer(self, port: int) -> OverlayAnnouncer:
         """What keeps the overlay told of what is served at a TCP port."""
         assert self.overlay is not None
+        for event in self._held or ():
+            self._report(event)
+        self._held = None
         self._served = port
         self._local = [*self._network.local_addresses(), *self._network.local_ipv6_addresses()]
         return OverlayAnnouncer(self.overlay, port, self.own_addresses, self._limits)

@@ -16,7 +16,7 @@ from osp2p.limits import DEFAULT
 from osp2p.net import TcpNetwork
 from osp2p.overlay.keys import content_key, many_key, name_key
 from osp2p.overlay.node import Overlay, OverlayOptions
-from osp2p.peer.events import Alone, Event, Joined
+from osp2p.peer.events import Alone, Event, Joined, Listening
 from osp2p.peer.node import Node, open_node
 from osp2p.peer.transfer import GetOptions
 from osp2p.peer.wanted import Wanted
@@ -104,9 +104,12 @@ async def test_what_happens_is_reported(tmp_path: Path) -> None:
         async with open_node(overlay=options, cache=tmp_path / "b.sqlite", report=second.append) as two:
             await overlay_of(two).wait_connected(PATIENCE)
             await overlay_of(one).wait_connected(PATIENCE)
-    assert [event for event in first if not isinstance(event, Alone)] == [Joined(1)]
-    assert all(event == Alone(port, (), None) for event in first if isinstance(event, Alone))
-    assert second == [Joined(1)]
+            for opened, events in ((one, first), (two, second)):
+                assert events == []  # before where it listens is known
+                await opened.listen()
+    assert isinstance(first[0], Listening)
+    assert [event for event in first[1:] if event != Alone(port, (), None)] == [Joined(1)]
+    assert second[1:] == [Joined(1)]
 
 
 async def test_one_port_number_for_files_and_the_overlay(tmp_path: Path) -> None:
