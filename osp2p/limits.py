@@ -117,6 +117,10 @@ class Limits:
     max_answer_bytes: int = 1 * MIB
     """Most bytes of one answer to LIST or WHO after HELLO, and to LIST without: a page ends there."""
 
+    max_unsent_answers: int = 64 * MIB
+    """Most bytes of long answers that a tracker holds for those who are slow to take them, all together. Beyond, who has
+    been slow longest is closed."""
+
     max_blocked_input: int = 64 * KIB
     """Most bytes that a client may send while its BLOCKNOTIFY waits."""
 

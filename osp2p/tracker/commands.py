@@ -55,6 +55,9 @@ _FEW_TEXTS = (_NOBODY, *(b"200 %d of %d holders\n" % (number, number) for number
 #: So many PEER lines are enough work to let other connections have a turn.
 _MANY_LINES = 50
 
+#: So many lines are so much work that answers with more are made one at a time.
+_COSTLY_LINES = 500
+
 
 def answer(session: Session, line: bytes) -> bytes:
     """Answer one line with a whole reply; a blank line, and a BLOCKNOTIFY that waits, with nothing."""
@@ -145,8 +148,10 @@ def _true_address(session: Session, claimed: Address) -> tuple[Address, list[tup
 
 @VERBS.verb("WHO", (0, 0), "WHO", "list the peers")
 def _who(session: Session, words: Words, attributes: Attributes) -> bytes:
-    session.attention = True
     state = session.state
+    if session.hello and len(state.registry.peers) > _COSTLY_LINES and session.defer():
+        return b""
+    session.attention = True
     peers = list(state.registry.peers)
     if not session.hello:
         return _base_answer(session, [peers], b"peers", b"")
@@ -362,11 +367,13 @@ def _fake_lines(session: Session) -> list[bytes]:
 
 @VERBS.verb("LIST", (0, 0), "LIST [prefix=] [after=] [max=]", "list the files")
 def _list(session: Session, words: Words, attributes: Attributes) -> bytes:
-    session.attention = True
     registry, limits = session.state.registry, session.state.limits
     most = limits.max_list_page if session.hello else limits.max_base_list
     if b"max" in attributes:
         most = min(most, parse_number(attributes[b"max"], MAX_SIZE, "max"))
+    if min(most if session.hello else len(registry.names), len(registry.names)) > _COSTLY_LINES and session.defer():
+        return b""
+    session.attention = True
     prefix, after = attributes.get(b"prefix", b""), attributes.get(b"after", b"")
     names = registry.names.after(after) if after >= prefix else registry.names.since(prefix)
     lines: list[bytes] = []

@@ -12,6 +12,7 @@ from osp2p.limits import Limits
 from osp2p.net import Visit
 from osp2p.net.groups import one_error
 from osp2p.tracker.commands import GREETING, answer, write_news
+from osp2p.tracker.lane import Lane
 from osp2p.tracker.state import Session
 from osp2p.wire.line import LineBuffer
 from osp2p.wire.reply import write_reply
@@ -40,15 +41,17 @@ class Conversation:
         scope: what the server then cancels.
     """
 
-    def __init__(self, visit: Visit, session: Session, limits: Limits) -> None:
+    def __init__(self, visit: Visit, session: Session, lane: Lane, limits: Limits) -> None:
         self.deadline = inf
         self.scope = trio.CancelScope()
         self._visit = visit
         self._connection = visit.connection
         self._session = session
+        self._lane = lane
         self._limits = limits
         self._buffer = LineBuffer(limits.max_line)
         self._ended = False
+        session.at_once = False
 
     async def run(self) -> None:
         """Talk until either side ends it.
@@ -133,6 +136,9 @@ class Conversation:
         while True:
             if session.attention:
                 session.attention = False
+                if session.costly:
+                    session.costly = False
+                    replies[-1] = await self._answer_in_turn(lines[start - 1])
                 if session.waiting:
                     await self._send(b"".join(replies))
                     replies[:] = [await self._wait_for_news(lines)]
@@ -151,10 +157,25 @@ class Conversation:
             start = self._answer_some(lines, start, replies)
         await self._send(b"".join(replies))
 
+    async def _answer_in_turn(self, line: bytes) -> bytes:
+        """Answer a line whose answer is costly, when it is the turn of this client's address.
+
+        However long that takes, the client has time afterwards to take the answer.
+        """
+        session = self._session
+        self.deadline = inf
+        async with self._lane.turn(self._visit.source):
+            session.at_once = True
+            reply = answer(session, line)
+            session.at_once = session.attention = False
+        self._lane.hold(self._visit, len(reply))
+        return reply
+
     async def _send(self, data: bytes) -> None:
         if data:
             self.deadline = trio.current_time() + self._limits.send_timeout
             await self._connection.send(data)
+            self._lane.release(self._visit)
 
     async def _wait_for_news(self, lines: list[bytes]) -> bytes:
         """Wait for the answer to BLOCKNOTIFY, and read on meanwhile: so the end of the connection is noticed.

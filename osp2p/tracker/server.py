@@ -12,6 +12,7 @@ from osp2p.errors import ListenFailed
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, Listener, Network, Visit, serve_visits
 from osp2p.tracker.conversation import Conversation
+from osp2p.tracker.lane import Lane
 from osp2p.tracker.notify import Notifier
 from osp2p.tracker.state import Session, TrackerOptions, TrackerState
 from osp2p.wire.address import Address
@@ -106,6 +107,7 @@ class _Server:
 
         self._state = TrackerState(options, limits, own_addresses, self.notifier, rng, on_backlog)
         self._conversations: dict[Conversation, None] = {}
+        self._lane = Lane(limits)
         self._backlog = trio.Event()
 
     async def converse(self, connection: Connection, visit: Visit) -> None:
@@ -117,12 +119,13 @@ class _Server:
             NetworkError: the connection broke.
         """
         session = Session(self._state, connection.remote, connection.local, visit.admit)
-        conversation = Conversation(visit, session, self._limits)
+        conversation = Conversation(visit, session, self._lane, self._limits)
         self._conversations[conversation] = None
         try:
             await conversation.run()
         finally:
             del self._conversations[conversation]
+            self._lane.release(visit)
             self._state.logout(session)
 
     async def watch(self) -> None:

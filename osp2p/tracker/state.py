@@ -119,12 +119,15 @@ class Session:
         wake: called when the answer to BLOCKNOTIFY is there.
         closing: whether it said QUIT.
         on_login: called when ADDR has entered its peer.
-        attention: whether the server must look at `waiting` and `closing`, or give others a turn, before it goes on.
+        attention: whether the server must look at `waiting`, `costly` and `closing`, or give others a turn, before it
+            goes on.
+        at_once: whether costly answers are given at once, too.
+        costly: whether the answer that was just asked for is costly, and so was not given.
     """
 
     __slots__ = (
-        "_news", "attention", "closing", "commanded", "hello", "ignored", "local", "on_login", "peer", "remote",
-        "state", "waiting", "wake",
+        "_news", "at_once", "attention", "closing", "commanded", "costly", "hello", "ignored", "local", "on_login",
+        "peer", "remote", "state", "waiting", "wake",
     )  # fmt: skip
 
     def __init__(
@@ -142,12 +145,20 @@ class Session:
         self.wake: Callable[[], None] = _nothing
         self.closing = False
         self.attention = False
+        self.at_once = True
+        self.costly = False
         self._news: deque[bytes] = deque(maxlen=state.limits.max_block_queue)
 
     def is_own_host(self) -> bool:
         """Whether it comes from the tracker's own host."""
         remote = self.remote
         return remote.is_loopback or remote.host == self.local.host or remote.host in self.state.own_addresses()
+
+    def defer(self) -> bool:
+        """Put off a costly answer, unless now is the time for it. Returns: whether to answer nothing for now."""
+        self.attention = True
+        self.costly = not self.at_once
+        return self.costly
 
     def hear(self, new: Peer) -> None:
         """Take note of a new peer, for BLOCKNOTIFY."""
