@@ -1,4 +1,4 @@
-"""``crashes`` and ``siege``: long runs of real processes, and what must hold in all of them."""
+"""``crashes``: shows a long run of kills, and whether all held that must; what it shares with ``siege``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KILLS_A_RESTART = 10
 
 
 @contextmanager
-def _open_place(keep: Path | None) -> Iterator[Path]:
+def open_place(keep: Path | None) -> Iterator[Path]:
     """A directory for a run: one that is kept, or one that goes with the block."""
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="osp2p-") as directory:
@@ -37,7 +37,7 @@ def _open_place(keep: Path | None) -> Iterator[Path]:
     yield keep
 
 
-def _show(console: Console, record: Record, *lines: str) -> None:
+def show(console: Console, record: Record, *lines: str) -> None:
     """Write a record, or lines of text."""
     if console.json:
         console.records([record])
@@ -45,7 +45,12 @@ def _show(console: Console, record: Record, *lines: str) -> None:
         console.say(*lines)
 
 
-def _number(words: Sequence[str], default: int, what: str) -> int:
+def number_of(words: Sequence[str], default: int, what: str) -> int:
+    """The number that a user gave in so many words, or in none.
+
+    Raises:
+        UsageError: it is none.
+    """
     if not words:
         return default
     if not words[0].isdecimal() or not 0 < int(words[0]) < 10**6:
@@ -64,21 +69,21 @@ async def run_crashes_trial(arguments: Namespace, console: Console, ending: Endi
 
     Cancellation: every process that was started is ended.
     """
-    kills = _number(arguments.kills, DEFAULT_KILLS, "kills")
+    kills = number_of(arguments.kills, DEFAULT_KILLS, "kills")
     restarts = -(-kills // _KILLS_A_RESTART)
 
     def tell(line: str) -> None:
-        _show(console, {"event": "step", "text": line}, f"  {line}")
+        show(console, {"event": "step", "text": line}, f"  {line}")
 
-    with _open_place(arguments.keep) as directory:
+    with open_place(arguments.keep) as directory:
         ending.last_words = lambda: console.fault("interrupted")
         title = f"{count_of(kills, 'kill')} of fetches, {restarts} of a tracker"
-        _show(console, {"event": "trial", "trial": "crashes", "title": title}, f"crashes: {title}", "")
+        show(console, {"event": "trial", "trial": "crashes", "title": title}, f"crashes: {title}", "")
         try:
             crashes = await run_crashes(kills, arguments.seed, _below(directory, "crashes"), tell)
             tracker = await run_restarts(restarts, arguments.seed, _below(directory, "restarts"), tell)
         except ProgramEnded as error:
-            _show(console, {"event": "end", "failed": str(error), "exit": NOT_PASSED}, "", f"crashes: failed: {error}")
+            show(console, {"event": "end", "failed": str(error), "exit": NOT_PASSED}, "", f"crashes: failed: {error}")
             return NOT_PASSED
         ending.last_words = None
     return _report_crashes(console, crashes, tracker)
@@ -108,7 +113,7 @@ def _report_crashes(console: Console, crashes: Crashes, tracker: Restarts) -> in
         "faults": faults,
         "exit": code,
     }
-    _show(
+    show(
         console,
         record,
         "",

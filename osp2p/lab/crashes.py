@@ -27,6 +27,7 @@ from osp2p.lab.text import show
 from osp2p.lab.witness import Chunk, Ledger, run_witness
 from osp2p.lab.world import Tell
 from osp2p.limits import DEFAULT
+from osp2p.net.groups import one_error
 from osp2p.wire.address import Address
 from osp2p.wire.word import quote
 
@@ -90,11 +91,12 @@ async def run_crashes(kills: int, seed: int, directory: Path, tell: Tell) -> Cra
     tracker, address = await start_tracker("tracker", directory)
     run = CrashRun(pool, directory, address, rng, tell)
     try:
-        async with trio.open_nursery() as nursery:
-            await run.start_holders(nursery)
-            while run.result.kills < kills:
-                await run.round(kills)
-            nursery.cancel_scope.cancel()
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                await run.start_holders(nursery)
+                while run.result.kills < kills:
+                    await run.round(kills)
+                nursery.cancel_scope.cancel()
     finally:
         await kill_all([tracker])
     return run.result

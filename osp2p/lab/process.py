@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -66,15 +67,23 @@ class Program:
         self._process.kill()
         return await self._process.wait()
 
-    async def wait_for(self, event: str) -> list[dict[str, object]]:
-        """Wait until it has written records of a kind. Returns: all that there are.
+    async def tell(self, **order: object) -> None:
+        """Give it an order, one JSON object; only for programs that are started with `orders`."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        with suppress(trio.BrokenResourceError):  # it has ended: who waits for its answer will notice
+            await stdin.send_all(json.dumps(order).encode() + b"\n")
+
+    async def wait_for(self, event: str, count: int = 1) -> list[dict[str, object]]:
+        """Wait until it has written `count` records of a kind. Returns: all that there are.
 
         Raises:
             ProgramEnded: it has ended before.
         """
         while True:
             ended = not self.runs
-            if found := [record for record in self.records() if record.get("event") == event]:
+            found = [record for record in self.records() if record.get("event") == event]
+            if len(found) >= count:
                 return found
             if ended:
                 raise ProgramEnded("\n".join([f"{self.who} has ended; its last words:", *self.last_words()]))
@@ -90,10 +99,18 @@ class Program:
         lines = self._out.read_bytes().split(b"\n")[:-1]
         return [record for line in lines if line and isinstance(record := json.loads(line), dict)]
 
+    async def dismiss(self) -> None:
+        """There are no more orders."""
+        if self._process.stdin is not None:
+            await self._process.stdin.aclose()
+
+    def all_words(self) -> list[str]:
+        """What it said to people."""
+        return self._err.read_bytes().decode("utf-8", "backslashreplace").splitlines()
+
     def last_words(self) -> list[str]:
         """The end of what it said to people."""
-        text = self._err.read_bytes().decode("utf-8", "backslashreplace")
-        return text.splitlines()[-_TAIL_LINES:]
+        return self.all_words()[-_TAIL_LINES:]
 
 
 async def kill_all(programs: Iterable[Program]) -> None:
@@ -132,20 +149,25 @@ async def start_tracker(
     return program, Address("127.0.0.1", int(str(listening["port"])))
 
 
-async def start_program(who: str, arguments: Sequence[str | bytes], directory: Path) -> Program:
+async def start_program(
+    who: str, arguments: Sequence[str | bytes], directory: Path, module: str = "osp2p", *, orders: bool = False
+) -> Program:
     """Start ``osp2p`` with `arguments`, in this very Python.
 
     Args:
         who: for people.
         arguments: behind ``osp2p``.
         directory: for what it says, and for its cache, which all programs of a world share.
+        module: another program than ``osp2p``.
+        orders: whether it is told what to do, by `Program.tell`.
     """
     environment = {name: value for name, value in os.environ.items() if name != "OSP2P_TRACKER"}
     environment["XDG_CACHE_HOME"] = str(directory / "cache")
     out, err = directory / f"{who}.out", directory / f"{who}.err"
-    command = [sys.executable, "-m", "osp2p", *map(os.fsdecode, arguments)]
+    command = [sys.executable, "-m", module, *map(os.fsdecode, arguments)]
+    stdin = subprocess.PIPE if orders else subprocess.DEVNULL
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = await trio.lowlevel.open_process(
-            command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=environment, start_new_session=True
+            command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, start_new_session=True
         )
     return Program(who, process, out, err)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from math import inf
 from pathlib import Path
 from random import Random
 
 import trio
 
-from osp2p.errors import NetworkError
+from osp2p.lab.asking import Asker
 from osp2p.lab.files import Pool
 from osp2p.lab.process import Program, kill_all, start_program, start_tracker
 from osp2p.lab.table import KB, MB, File
 from osp2p.lab.world import Tell
-from osp2p.limits import DEFAULT
-from osp2p.net import LineConnection, TcpNetwork
+from osp2p.net import TcpNetwork
+from osp2p.net.groups import one_error
 from osp2p.wire.address import Address
-from osp2p.wire.request import write_request
 
 SHARERS = ("anna", "ben", "clara", "dora")
 FILES = tuple(File(f"shared/{number}.bin", 1 * KB + number * 37) for number in range(200))
@@ -30,8 +28,10 @@ _AWAY_SECONDS = (0.1, 9.0)
 #: A fetch that runs when the tracker dies takes about so many bytes a second.
 _FETCH_RATE = "4MB"
 
+#: What a tracker must know: how many have each file.
+_KNOWN = {file.raw: len(SHARERS) for file in (*FILES, LARGE)}
+
 _ASKERS = 4
-_LOOK_EVERY = 0.02
 
 #: Everything must be registered so many seconds after a tracker's return.
 WITHIN = 5.0
@@ -63,9 +63,15 @@ async def run_restarts(times: int, seed: int, directory: Path, tell: Tell) -> Re
     Raises:
         ProgramEnded, Osp2pError: the world around it does not work.
     """
+    result = Restarts()
+    with one_error():
+        await _restart(times, seed, directory, tell, result)
+    return result
+
+
+async def _restart(times: int, seed: int, directory: Path, tell: Tell, result: Restarts) -> None:
     pool = Pool(directory / "pool", seed)
     rng = Random(f"{seed} restarts")
-    result = Restarts()
     tracker, address = await start_tracker("tracker", directory)
     programs = [tracker]
     try:
@@ -75,10 +81,12 @@ async def run_restarts(times: int, seed: int, directory: Path, tell: Tell) -> Re
             programs.append(await start_program(who, words, directory))
         for program in programs[1:]:
             await program.wait_for("sharing")
-        await _wait_until_known(address)
+        asker = Asker(TcpNetwork(), address)
+        await asker.wait_until_known(_KNOWN, _KNOWN)
+        latencies: list[float] = []
         async with trio.open_nursery() as nursery:
             for _ in range(_ASKERS):
-                nursery.start_soon(_ask, address, result)
+                nursery.start_soon(asker.ask_again_and_again, list(_KNOWN), latencies, 0.0)
             for number in range(1, times + 1):
                 fetch = await _begin_fetch(number, address, directory)
                 programs.append(fetch)
@@ -89,67 +97,23 @@ async def run_restarts(times: int, seed: int, directory: Path, tell: Tell) -> Re
                 programs.remove(tracker)
                 tracker, _ = await start_tracker(f"tracker{number}", directory, port=address.port)
                 programs.append(tracker)
-                await _await_return(number, away, address, result, tell)
+                await _await_return(number, away, asker, result, tell)
                 await _end_fetch(fetch, number, pool, directory, result)
                 programs.remove(fetch)
             nursery.cancel_scope.cancel()
+        result.answers = len([latency for latency in latencies if latency != inf])
     finally:
         await kill_all(programs)
-    return result
 
 
-async def _await_return(number: int, away: float, tracker: Address, result: Restarts, tell: Tell) -> None:
+async def _await_return(number: int, away: float, asker: Asker, result: Restarts, tell: Tell) -> None:
     back = trio.current_time()
-    await _wait_until_known(tracker)
+    await asker.wait_until_known(_KNOWN, _KNOWN)
     seconds = trio.current_time() - back
     result.seconds.append(seconds)
     tell(f"tracker killed for {away:.1f} s, {number}: everything registered again {seconds:.2f} s after its return")
     if seconds > WITHIN:
         result.faults.append(f"restart {number}: {seconds:.1f} s until everything was registered again")
-
-
-async def _wait_until_known(tracker: Address) -> None:
-    """Wait until a tracker knows every file of every sharer, with its content."""
-    wanted = b"PEERS %d" % len(SHARERS)
-    names = [file.raw for file in (*FILES, LARGE)]
-    connection = await TcpNetwork().connect(tracker.host, tracker.port)
-    try:
-        lines = LineConnection(connection, DEFAULT)
-        at = trio.current_time() + 60
-        await lines.read_reply(at)
-        await lines.send(b"HELLO OSP2P/2\n", at)
-        await lines.read_reply(at)
-        while names:
-            await lines.send(b"".join(write_request(b"STAT", name) for name in names), at)
-            replies = [await lines.read_reply(at) for _ in names]
-            names = [
-                name
-                for name, reply in zip(names, replies, strict=True)
-                if wanted not in reply.data or not any(line.startswith(b"B3 ") for line in reply.data)
-            ]
-            await trio.sleep(_LOOK_EVERY if names else 0)
-    finally:
-        connection.close()
-
-
-async def _ask(tracker: Address, result: Restarts) -> None:
-    """Ask a tracker without a pause, whenever it is there; runs until cancelled."""
-    requests: Sequence[bytes] = [write_request(b"WANT", file.raw) for file in FILES[:20]] + [b"LIST\n", b"WHO\n"]
-    while True:
-        try:
-            connection = await TcpNetwork().connect(tracker.host, tracker.port)
-            try:
-                lines = LineConnection(connection, DEFAULT)
-                await lines.read_reply(trio.current_time() + DEFAULT.reply_timeout)
-                for number in count():
-                    at = trio.current_time() + DEFAULT.reply_timeout
-                    await lines.send(requests[number % len(requests)], at)
-                    await lines.read_reply(at)
-                    result.answers += 1
-            finally:
-                connection.close()
-        except NetworkError:
-            await trio.sleep(_LOOK_EVERY)
 
 
 async def _begin_fetch(number: int, tracker: Address, directory: Path) -> Program:
