@@ -54,7 +54,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 
 
 def test_the_ports_are_those_of_the_code() -> None:
-    (_, tracker, _), (_, peer, _) = read_table(DOCUMENT, "what", "port", "who connects to it")
+    (_, tracker, _), (_, peer, _), _ = read_table(DOCUMENT, "what", "port", "who connects to it")
     assert re.findall(r"\d+", tracker) == [str(DEFAULT_TRACKER_PORT)]
     assert re.findall(r"\d+", peer) == [str(FIRST_PORT), str(FIRST_PORT + PORTS_TRIED - 1)]
 
