@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 import trio
 
@@ -91,7 +92,7 @@ class OverlaySource:
         holders = await self._look(name, b3)
         if not self._overlay.connected and not holders:
             await self._overlay.wait_connected(0)
-        return facts_from(holders)
+        return replace(facts_from(holders), b3=b3)
 
     async def holders(self, name: bytes, b3: bytes) -> list[PeerEntry]:
         """See `HolderSource`."""
@@ -186,7 +187,7 @@ async def ask_peer(
     Args:
         b3: the content that it must have; None: any.
 
-    Returns: what it claims, as a tracker would tell it; None if it has no such file.
+    Returns: what it claims, as a tracker would tell it; None if it has no such file, or says that it is another.
 
     Raises:
         NetworkError, RemoteProtocolError.
@@ -197,7 +198,9 @@ async def ask_peer(
             _, claimed = await ask_state(LineConnection(connection, limits, of_peer=True), name, b3)
         finally:
             connection.close()
-    return PeerEntry(str(address).encode(), address, claimed) if claimed is not None else None
+    if claimed is None or (b3 is not None and claimed.get(b"b3") != b3.hex().encode()):
+        return None
+    return PeerEntry(str(address).encode(), address, claimed)
 
 
 def facts_from(holders: Iterable[PeerEntry]) -> TrackerFacts:
