@@ -23,27 +23,37 @@ class _Pipe:
     """One direction: bytes that are on their way, at most `capacity` of them; over links, some have not arrived yet."""
 
     def __init__(self, capacity: int, path: Path | None = None) -> None:
-        self.data = bytearray()
         self.capacity = capacity
         self.path = path
         self.ended = False
         self.broken = False
-        self.changed = trio.lowlevel.ParkingLot()
+        self._readers = trio.lowlevel.ParkingLot()
+        self._writers = trio.lowlevel.ParkingLot()
+        self._here: deque[bytes | memoryview] = deque()
         self._coming: deque[tuple[float, bytes]] = deque()
-        self._under_way = 0
+        self._held = 0
         self._last_arrival = 0.0
 
     def notify(self) -> None:
-        self.changed.unpark_all()
+        """Wake everybody: it has ended, or is broken."""
+        self._readers.unpark_all()
+        self._writers.unpark_all()
 
     @property
     def room(self) -> int:
         """How many bytes more it takes now."""
-        return max(0, self.capacity - len(self.data) - self._under_way)
+        return max(0, self.capacity - self._held)
+
+    def put(self, data: bytes) -> None:
+        """Bytes, for which there is room, arrive at once."""
+        if data:
+            self._here.append(data)
+            self._held += len(data)
+            self._readers.unpark_all()
 
     async def carry(self, block: bytes, path: Path) -> None:
         """Send a block, for which there is room. Returns when it has left the host; at once, if it is small."""
-        self._under_way += len(block)
+        self._held += len(block)
         left_at = path.up.carry(len(block), trio.current_time())
         if len(block) <= SMALL_BYTES:
             arrives_at = left_at + path.latency
@@ -53,25 +63,74 @@ class _Pipe:
         if not self.broken:
             self._last_arrival = max(self._last_arrival, arrives_at)
             self._coming.append((self._last_arrival, block))
-            self.notify()
+            if len(self._coming) == 1:  # else whoever waits knows when to look
+                self._readers.unpark_all()
 
     def arrive(self) -> bool:
         """Take over what has arrived by now. Returns: whether more is under way."""
-        while self._coming and self._coming[0][0] <= trio.current_time():
-            _, block = self._coming.popleft()
-            self._under_way -= len(block)
-            self.data += block
+        if self._coming:
+            now = trio.current_time()
+            while self._coming and self._coming[0][0] <= now:
+                self._here.append(self._coming.popleft()[1])
         return bool(self._coming)
 
-    async def wait(self) -> None:
-        """Wait until something changes, or arrives."""
-        with trio.move_on_at(self._coming[0][0] if self._coming else float("inf")):
-            await self.changed.park()
+    @property
+    def is_here(self) -> bool:
+        """Whether bytes have arrived."""
+        return bool(self._here)
+
+    def take_into(self, buffer: memoryview) -> int:
+        """Move what is here into `buffer`. Returns: how many bytes."""
+        filled = 0
+        while self._here and filled < len(buffer):
+            block = self._here[0]
+            room = len(buffer) - filled
+            if len(block) > room:
+                buffer[filled:] = block[:room]
+                self._here[0] = memoryview(block)[room:]
+                filled += room
+            else:
+                buffer[filled : filled + len(block)] = block
+                self._here.popleft()
+                filled += len(block)
+        self._taken(filled)
+        return filled
+
+    def take(self, max_bytes: int) -> bytes:
+        """Take what is here, up to `max_bytes`."""
+        blocks: list[bytes | memoryview] = []
+        size = 0
+        while self._here and size < max_bytes:
+            block = self._here.popleft()
+            if size + len(block) > max_bytes:
+                self._here.appendleft(memoryview(block)[max_bytes - size :])
+                block = block[: max_bytes - size]
+            blocks.append(block)
+            size += len(block)
+        self._taken(size)
+        return b"".join(blocks)
+
+    def _taken(self, count: int) -> None:
+        if count:
+            self._held -= count
+            self._writers.unpark_all()
+
+    async def wait_readable(self) -> None:
+        """Wait until something comes, or changes."""
+        if not self._coming:
+            await self._readers.park()
+            return
+        with trio.move_on_at(self._coming[0][0]):
+            await self._readers.park()
+
+    async def wait_writable(self) -> None:
+        """Wait until there may be room."""
+        await self._writers.park()
 
     def discard(self) -> None:
         """Lose what is on its way."""
         self.broken = True
-        self.data.clear()
+        self._here.clear()
         self._coming.clear()
 
 
@@ -92,34 +151,30 @@ class MemoryConnection:
             raise ConnectionLost(f"{self.remote}: the connection is closed")
 
     async def receive(self, max_bytes: int) -> bytes:
+        return self._in.take(max_bytes) if await self._wait_for_bytes() else b""
+
+    async def receive_into(self, buffer: memoryview, *, gather: bool = False) -> int:
+        return self._in.take_into(buffer) if await self._wait_for_bytes() else 0
+
+    async def _wait_for_bytes(self) -> bool:
+        """Wait until something can be received. Returns: False at the end."""
         if self._receiving:
             raise LocalProtocolError(f"{self.remote}: two tasks receive from one connection at a time")
         self._receiving = True
         try:
             await trio.lowlevel.checkpoint()
-            while (data := self._take(max_bytes)) is None:
-                await self._in.wait()
+            while True:
+                self._check_open()
+                more = self._in.arrive()
+                if self._in.is_here:
+                    return True
+                if self._in.broken:
+                    raise ConnectionLost(f"{self.remote}: connection reset")
+                if self._in.ended and not more:
+                    return False
+                await self._in.wait_readable()
         finally:
             self._receiving = False
-        return data
-
-    def _take(self, max_bytes: int) -> bytes | None:
-        """What can be received now, b"" at the end, None if one must wait."""
-        self._check_open()
-        more = self._in.arrive()
-        if self._in.data:
-            data = bytes(self._in.data[:max_bytes])
-            del self._in.data[:max_bytes]
-            self._in.notify()
-            return data
-        if self._in.broken:
-            raise ConnectionLost(f"{self.remote}: connection reset")
-        return b"" if self._in.ended and not more else None
-
-    async def receive_into(self, buffer: memoryview, *, gather: bool = False) -> int:
-        data = await self.receive(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
     async def send(self, data: bytes | memoryview) -> None:
         await trio.lowlevel.checkpoint()
@@ -134,7 +189,7 @@ class MemoryConnection:
         while rest:
             room = self._room()
             if not room:
-                await self._out.changed.park()
+                await self._out.wait_writable()
             elif path is None:
                 rest = rest[self._put(rest) :]
             else:
@@ -152,16 +207,15 @@ class MemoryConnection:
 
     def _put(self, data: memoryview) -> int:
         """Send what there is room for now. Returns: how many bytes that was."""
-        room = self._room()
-        self._out.data += data[:room]
-        self._out.notify()
-        return min(room, len(data))
+        piece = bytes(data[: self._room()])
+        self._out.put(piece)
+        return len(piece)
 
     async def send_file_some(self, fd: int, offset: int, count: int) -> int:
         block = memoryview(os.pread(fd, min(PIPE_BYTES, count), offset))
         if self._out.path is None:
             while not self._room():
-                await self._out.changed.park()
+                await self._out.wait_writable()
             block = block[: self._room()]
         await self.send(block)
         return len(block)
