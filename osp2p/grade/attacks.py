@@ -90,6 +90,8 @@ class Sieges:
 
     async def run(self, all_sieges: Sequence[Siege]) -> list[Judged]:
         """Run all of them. Returns: what came of each, in the same order."""
+        if not all_sieges:
+            return []
         waiting = sorted(all_sieges, key=lambda one: one.attack.expect != "out-waited")
         for _ in range(_ROUNDS):
             last, doubtful = await self._side_by_side(waiting)
@@ -156,14 +158,14 @@ class Sieges:
         if not doubtful:
             return True
         if await self._is_useless():
-            death = self._keeper.obituary()
+            death = await self._keeper.obituary()
             if not await have_back(self._keeper, self._subject):
                 reason = f"under the attack, it dies: nobody listens any more{'; ' if death else ''}{death}"
                 self._tell(last, Judged(last.check, "failed", reason))
                 return False
         for one in doubtful:
             judged = await self._besiege(one)
-            if judged.outcome == "failed" and (death := self._keeper.obituary()):
+            if judged.outcome == "failed" and (death := await self._keeper.obituary()):
                 judged = replace(judged, reason=f"{judged.reason}: {death}")
             self._tell(one, judged)
             if (

@@ -27,6 +27,7 @@ from osp2p.grade.verdict import Check, Grade, Judged, Selection, Wrong
 from osp2p.grade.worlds import World, all_worlds
 from osp2p.limits import DEFAULT
 from osp2p.net import Network, TcpNetwork
+from osp2p.net.groups import one_error
 from osp2p.peer.node import open_node
 from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.address import Address
@@ -168,20 +169,21 @@ class _Company:
         """Let everybody in. Yields: the tracker that the downloader is told of."""
         plain = TcpNetwork()
         recorder = Recorder(self._hear)
-        async with trio.open_nursery() as nursery:
-            tracker = await self._start_tracker(nursery, RecordedNetwork(plain, recorder))
-            evil = list(enumerate(self._world.evil))
-            before = (
-                len(evil) // 2 if self._world.loose else 0
-            )  # it lists in this order, and nobody begins in the middle
-            for number, mode in evil[:before]:
-                await self._start_evil(nursery, tracker, mode, number)
-            await self._start_honest(nursery, plain, tracker)
-            for number, mode in evil[before:]:
-                await self._start_evil(nursery, tracker, mode, number)
-            self._others = recorder.connections
-            yield await self._start_evil_tracker(nursery, tracker)
-            nursery.cancel_scope.cancel()
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                tracker = await self._start_tracker(nursery, RecordedNetwork(plain, recorder))
+                evil = list(enumerate(self._world.evil))
+                before = (
+                    len(evil) // 2 if self._world.loose else 0
+                )  # it lists in this order, and nobody begins in the middle
+                for number, mode in evil[:before]:
+                    await self._start_evil(nursery, tracker, mode, number)
+                await self._start_honest(nursery, plain, tracker)
+                for number, mode in evil[before:]:
+                    await self._start_evil(nursery, tracker, mode, number)
+                self._others = recorder.connections
+                yield await self._start_evil_tracker(nursery, tracker)
+                nursery.cancel_scope.cancel()
 
     def _hear(self, entry: Entry) -> None:
         self._note(entry)

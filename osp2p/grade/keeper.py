@@ -16,6 +16,7 @@ from osp2p.grade.stage import Stage, Subject
 from osp2p.grade.steps import check_body
 from osp2p.grade.verdict import Wrong
 from osp2p.net import Network
+from osp2p.net.groups import one_error
 
 #: How long a program may take until it listens.
 START_WITHIN = 10.0
@@ -24,6 +25,9 @@ START_WITHIN = 10.0
 RETURN_WITHIN = 2.0
 
 _LOOK_EVERY = 0.05
+
+#: How long a process may take from closing its connections to its end.
+_DYING_SECONDS = 0.3
 
 #: A listening socket's state in the kernel's tables.
 _LISTENING = "0A"
@@ -121,7 +125,7 @@ class Keeper:
             while not is_listening(self._port) and self._program.code is None:  # noqa: ASYNC110 - the kernel tells no news
                 await trio.sleep(_LOOK_EVERY)
         if not is_listening(self._port):
-            death = self.obituary()
+            death = await self.obituary()
             await self.end()
             raise CommandFailed(
                 f"{self._command[0]} does not listen on port {self._port}{': ' if death else ''}{death}"
@@ -141,9 +145,16 @@ class Keeper:
         else:
             await self._program.wait()
 
-    def obituary(self) -> str:
-        """How it died, for a sentence; "" if it lives, or nobody knows."""
-        if self._program is None or self._program.code is None:
+    async def obituary(self) -> str:
+        """How it died, for a sentence; "" if it lives, or nobody knows.
+
+        A process that dies closes its connections first, and is dead a moment later.
+        """
+        if self._program is None:
+            return ""
+        with trio.move_on_after(_DYING_SECONDS):
+            await self._program.wait()
+        if self._program.code is None:
             return ""
         if self._program.peak > MAX_MEMORY:
             return f"it took more than {MAX_MEMORY >> 20} MiB of memory"
@@ -192,12 +203,13 @@ async def open_keeper(network: Network, host: str, port: int, command: Sequence[
     with tempfile.TemporaryDirectory(prefix="osp2p-grade-") as directory:
         keeper = Keeper(network, host, port, command, Path(directory, "said"))
         try:
-            async with trio.open_nursery() as nursery:
-                if command:
-                    await keeper.start()
-                    nursery.start_soon(keeper.watch)
-                yield keeper
-                nursery.cancel_scope.cancel()
+            with one_error():
+                async with trio.open_nursery() as nursery:
+                    if command:
+                        await keeper.start()
+                        nursery.start_soon(keeper.watch)
+                    yield keeper
+                    nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):  # bounded: a program has `LEAVE_WITHIN` to end, then it is killed
                 await keeper.end()

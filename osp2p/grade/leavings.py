@@ -87,11 +87,11 @@ class Sandbox:
 
 def _files(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Every file below a directory; links are not followed."""
-    for path, _, names in os.walk(directory):
-        for name in names:
+    for path, directories, names in os.walk(directory):
+        for name in (*names, *directories):
             try:
                 found = Path(path, name).lstat()
             except OSError:  # gone meanwhile
                 continue
-            if not stat.S_ISDIR(found.st_mode):
+            if not stat.S_ISDIR(found.st_mode):  # so a link to a directory is a file
                 yield Path(path, name), found

@@ -101,6 +101,7 @@ PEER_BASE: tuple[Scene, ...] = (
         *_refused("a", "CHECKUPLOAD cat3.jpg successful!\n"),
         *_refused("a", "GET\n"),
         *_refused("a", "GET {file}\n"),
+        *_refused("a", "HELLO OSP2P/99\n"),
         *_refused("a", "PUT {file} OSP2P\n"),
         *_refused("a", "GET {file} HTTP/1.1\n"),
         say("b", "GET {file} OSP2P\n"),

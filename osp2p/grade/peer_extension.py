@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import trio
+
 from osp2p.content.chunks import chunk_bounds, chunk_count
 from osp2p.errors import MalformedLine
 from osp2p.grade.stage import Stage
@@ -14,10 +16,25 @@ from osp2p.wire.entry import parse_file_line
 _HELLO = ask("a", "HELLO OSP2P/2", 200)
 _FALSE = "1" * 64
 
+#: How long a peer may take to hash its file.
+_HASHED_WITHIN = 15.0
+_HASHED_PAUSE = 0.1
+
 
 async def _take(stage: Stage, steps: Sequence[Step]) -> None:
     for step in steps:
         await step.take(stage)
+
+
+async def wait_hashed(stage: Stage) -> None:
+    """Wait until the file is hashed: a peer that has just begun to share may say that it is busy."""
+    with trio.move_on_after(_HASHED_WITHIN):
+        await stage.ask("HELLO OSP2P/2", await stage.on("a"))
+        while True:
+            reply = await stage.ask("STAT {file}", await stage.on("a"))
+            if any(line.startswith(b"B3 ") for line in reply.data):
+                return
+            await trio.sleep(_HASHED_PAUSE)
 
 
 async def _browse(stage: Stage) -> None:

@@ -219,25 +219,24 @@ class TranscriptFile:
         """
         self._path = path
         with disk_errors(f"cannot write the transcript {os.fsdecode(path)}"):
-            self._file = open(path, "w", encoding="ascii", buffering=1)  # noqa: SIM115 - closed by `close`
-            self._file.write(f"{HEADING}\n# begun {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+            self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by `close`
+        self._write(HEADING)
+        self._write(f"# begun {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
 
     def write(self, entry: Entry) -> None:
         """Write an entry, unless writing has ended."""
+        self._write(write_entry(entry))
+
+    def _write(self, line: str) -> None:
         if self._file.closed:
             return
+        rest = memoryview(f"{line}\n".encode("ascii"))
         try:
-            self._file.write(write_entry(entry) + "\n")
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             logger.warning("the transcript %s ends here: %s", os.fsdecode(self._path), describe(error))
-            self._abandon()
-
-    def _abandon(self) -> None:
-        """Close the file without what it could not write."""
-        try:
             self._file.close()
-        except OSError:  # what is buffered cannot be written either, as was said
-            return
 
     def close(self) -> None:
         """End the transcript. Raises: StoreError."""

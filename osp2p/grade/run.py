@@ -15,7 +15,7 @@ from osp2p.evil.bounds import is_allowed
 from osp2p.grade.attacks import Force, Siege, Sieges, sieges
 from osp2p.grade.keeper import GONE, MAX_MEMORY, Keeper, exchange, have_back, open_keeper
 from osp2p.grade.peer_base import PEER_BASE
-from osp2p.grade.peer_extension import PEER_EXTENSION
+from osp2p.grade.peer_extension import PEER_EXTENSION, wait_hashed
 from osp2p.grade.peer_speed import PEER_SPEED
 from osp2p.grade.scenes import Report, play_scene
 from osp2p.grade.stage import Specimen, Stage, Subject, show
@@ -177,11 +177,17 @@ class _Grading:
         """Whether the program speaks OSP2P/2: to one of 2007, HELLO is 500, or the end."""
         stage = Stage(self._subject, "hello")
         try:
-            return (await stage.ask("HELLO OSP2P/2")).code == 200
-        except Wrong:
+            if (await stage.ask("HELLO OSP2P/2")).code != 200:
+                return False
+            if self._subject.kind == "peer":
+                await wait_hashed(stage)
+        except Wrong:  # and it may have died of it, which is found out by a check
+            stage.close()
+            self._alive = await have_back(self._keeper, self._subject)
             return False
         finally:
             stage.close()
+        return True
 
     async def _judge(self, scene: Scene, offered: bool) -> Judged:
         judged = await self._outcome(scene, offered)
@@ -199,7 +205,7 @@ class _Grading:
             await exchange(self._subject)
         except Wrong as wrong:
             reason = judged.reason or f"after it, the program is of no use: {wrong}"
-            death = self._keeper.obituary()
+            death = await self._keeper.obituary()
             judged = replace(judged, outcome="failed", reason=f"{reason}: {death}" if death else reason)
             self._alive = await have_back(self._keeper, self._subject)
         return judged
