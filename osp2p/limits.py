@@ -375,6 +375,9 @@ class Limits:
     max_parallel_files: int = 16
     """Most files that are fetched at a time."""
 
+    max_lanes: int = 100
+    """Most holders from which small files are fetched at a time, one connection each."""
+
     max_source_tries: int = 300
     """Most holders that are tried for one file before it is given up: more than the 250 fakes of a tracker with -f."""
 
@@ -572,6 +575,9 @@ class Limits:
 
     max_saved_contacts: int = 200
     """Most neighbours that are written to a file for the next start, and read from it."""
+
+    max_lan_nodes: int = 64
+    """Most nodes that are found on the local network."""
 
     join_first: float = 1 * SECONDS
     """First pause before a node that is alone tries again; it doubles."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class ManyFetch:
         most = options.max_size if options.max_size is not None else limits.max_size
         self._most = MIN_CHUNK if most is None else most
         self._refused: dict[bytes, set[Address]] = {}
+        self._places = trio.CapacityLimiter(limits.max_lanes)
 
     async def run(self, wanted: Sequence[Wanted]) -> None:
         """Ask the trackers page by page, and let lanes and a few workers fetch what they name.
@@ -156,6 +157,7 @@ class ManyFetch:
             network=self._network,
             limits=self._limits,
             store=self._store,
+            places=self._places,
             leave=leave,
             arrived=self._note_arrival,
             report=self._events.put,
@@ -240,7 +242,7 @@ class ManyFetch:
                 except Osp2pError as error:
                     self._events.put(transfer.failed(error))
                     continue
-                with disk_errors(f"cannot read {done.path}"):
+                with disk_errors(f"cannot read {done.path}"), suppress(FileNotFoundError):  # somebody has taken it away
                     self._store.places.setdefault(os.stat(done.path).st_dev, done.path.parent)
                 await self._note_arrival(wanted.name, done.path)
                 self._events.put(done)

@@ -16,7 +16,7 @@ import trio
 
 from osp2p.content.chunks import MIN_CHUNK, chunk_hash, content_id
 from osp2p.content.small_store import SmallStore
-from osp2p.errors import ConnectionLost, MalformedLine, NetworkError, RemoteProtocolError
+from osp2p.errors import ConnectionLost, MalformedLine, NetworkError, RemoteProtocolError, TimedOut
 from osp2p.limits import Limits
 from osp2p.net import Connection, Network
 from osp2p.net.errors import deadline
@@ -56,11 +56,13 @@ class SmallFetch:
 
     Args:
         store: where the files go.
+        places: how many holders are connected to at a time, for all of whom it is shared.
         leave: takes a file back that did not arrive.
         arrived: called with each file that has arrived, before it is reported.
         report: takes `TransferStarted` and `TransferDone`.
 
-    Each answer must be whole within `first_byte_timeout` of the one before it.
+    Each answer must be whole within `first_byte_timeout` of the one before it, and all of them must come at `min_rate`.
+    Only the time in which the holder is waited for counts, not what is done with files that have arrived.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class SmallFetch:
         network: Network,
         limits: Limits,
         store: SmallStore,
+        places: trio.CapacityLimiter,
         leave: Callable[[SmallFile], None],
         arrived: Callable[[bytes, Path], Awaitable[None]],
         report: Report,
@@ -78,6 +81,7 @@ class SmallFetch:
         self._network = network
         self._limits = limits
         self._store = store
+        self._places = places
         self._leave = leave
         self._arrived = arrived
         self._report = report
@@ -94,7 +98,8 @@ class SmallFetch:
             async for batch in files:
                 todo = deque(batch)
                 if usable:
-                    usable = await self._fetch(todo)
+                    async with self._places:
+                        usable = await self._fetch(todo)
                 for file in [*(file for file, _ in self._ahead), *todo]:
                     self._leave(file)
                 self._ahead.clear()
@@ -109,20 +114,16 @@ class SmallFetch:
         try:
             with deadline(trio.current_time() + self._limits.connect_timeout, str(key)):
                 connection = await self._network.connect(key.host, key.port)
-            with trio.move_on_after(self._limits.first_byte_timeout) as waiting:
-                await self._converse(connection, todo, waiting)
+            await self._converse(connection, todo)
         except (NetworkError, RemoteProtocolError):  # the ordinary way finds out what is the matter, and says so
             return False
         finally:
             if connection is not None:
                 connection.close()
-        return not waiting.cancelled_caught
+        return True
 
-    async def _converse(self, connection: Connection, todo: deque[SmallFile], waiting: trio.CancelScope) -> None:
+    async def _converse(self, connection: Connection, todo: deque[SmallFile]) -> None:
         """Say HELLO, and keep requests on their way until all are answered.
-
-        Args:
-            waiting: its deadline moves on with each whole answer.
 
         Raises:
             NetworkError, RemoteProtocolError: the holder is of no more use.
@@ -131,13 +132,18 @@ class SmallFetch:
         answers = BodyParser(MIN_CHUNK, limits.max_line, limits.max_peer_reply_lines, limits.max_peer_reply_bytes)
         hello = HELLO
         greeted = False
+        pace = _Pace(limits)
         while todo or self._ahead or hello:
-            if requests := hello + self._next_requests(todo):
-                await connection.send(requests)
-                hello = b""
-            if not self._ahead:
-                break
-            count = await connection.receive_into(answers.space())
+            requests = hello + self._next_requests(todo)
+            with deadline(pace.at, str(connection.remote)):
+                if requests:
+                    await connection.send(requests)
+                    hello = b""
+                if not self._ahead:
+                    break
+                asked_at = trio.current_time()
+                count = await connection.receive_into(answers.space())
+            pace.received(count, trio.current_time() - asked_at)
             if count == 0:
                 raise ConnectionLost(f"{connection.remote}: closed before all was answered")
             answers.received(count)
@@ -154,8 +160,8 @@ class SmallFetch:
                 await self._announce()  # what was right before the wrong one is here all the same
                 raise
             if some_whole:
-                waiting.deadline = trio.current_time() + limits.first_byte_timeout
                 await self._announce()
+                pace.begin_answer()
 
     def _next_requests(self, todo: deque[SmallFile]) -> bytes:
         """Requests for more files, if few are on their way. A target that is taken is for the ordinary way."""
@@ -206,3 +212,35 @@ class SmallFetch:
             await self._arrived(name, target)
             source = Source(self._holder.alias, self._holder.address, size)
             self._report(TransferDone(name, target, size, size, 0, "b3", now - asked, False, (source,)))
+
+
+class _Pace:
+    """How long a holder may take, and how slow it may be.
+
+    Attributes:
+        at: when the next answer must be whole.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._bytes = 0
+        self._seconds = 0.0
+        self.begin_answer()
+
+    def begin_answer(self) -> None:
+        """From now on the next answer is waited for."""
+        self.at = trio.current_time() + self._limits.first_byte_timeout
+
+    def received(self, count: int, seconds: float) -> None:
+        """Note bytes, and how long they were waited for.
+
+        Raises:
+            TimedOut: they come too slowly.
+        """
+        self._bytes += count
+        self._seconds += seconds
+        window = self._limits.rate_window
+        if self._seconds >= window:
+            if self._bytes < self._limits.min_rate * window:
+                raise TimedOut("gives its files too slowly")
+            self._bytes, self._seconds = 0, 0.0

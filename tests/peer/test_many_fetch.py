@@ -25,7 +25,7 @@ from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address
 from osp2p.wire.entry import FileEntry, PeerEntry
 
-LIMITS = Limits(disk_reserve=0)
+LIMITS = Limits(disk_reserve=0, max_lanes=7)
 BODIES = {b"f%03d" % number: b"%d" % number * 20 for number in range(60)}
 
 
@@ -45,6 +45,9 @@ class World:
     facts_asked: list[int] = field(default_factory=list)
     ordinary: list[bytes] = field(default_factory=list)
     tracker_gone_after: int | None = None
+    vanish: bool = False
+    connected: int = 0
+    most_connected: int = 0
 
     def add_holder(self, host: str, claims: Sequence[bytes], gives: Sequence[bytes] | None = None) -> None:
         self.claimed[host] = set(claims)
@@ -76,6 +79,12 @@ class World:
                 nursery.start_soon(self._answer, host, await listener.accept())
 
     async def _answer(self, host: str, connection: Connection) -> None:
+        self.connected += 1
+        self.most_connected = max(self.most_connected, self.connected)
+        await self._converse(host, connection)
+        self.connected -= 1
+
+    async def _converse(self, host: str, connection: Connection) -> None:
         lines = LineConnection(connection, LIMITS)
         while (line := await lines.read_line(trio.current_time() + 60)) is not None:
             words = line.split()
@@ -92,8 +101,8 @@ class World:
     def wanted(self, names: Sequence[bytes] = tuple(BODIES), *, listed: bool = True) -> list[Wanted]:
         return [Wanted(name, self.directory / name.decode(), listed=_entry(name) if listed else None) for name in names]
 
-    async def fetch(self, wanted: Sequence[Wanted]) -> dict[bytes, str]:
-        """Returns: how each file ended."""
+    async def run(self, wanted: Sequence[Wanted]) -> EventStream:
+        """Returns: what happened."""
         events = EventStream()
 
         async def seed(name: bytes, path: Path) -> None:
@@ -110,8 +119,12 @@ class World:
             events=events,
         )
         await fetch.run(wanted)
+        return events
+
+    async def fetch(self, wanted: Sequence[Wanted]) -> dict[bytes, str]:
+        """Returns: how each file ended."""
         ended: dict[bytes, str] = {}
-        async for event in events:
+        async for event in await self.run(wanted):
             if isinstance(event, TransferDone):
                 assert event.path.read_bytes() == BODIES[event.name]
                 assert ended.setdefault(event.name, "done") == "done"
@@ -121,6 +134,7 @@ class World:
 
     def _transfer(self, wanted: Wanted, facts: TrackerFacts, options: GetOptions) -> Transfer:
         ordinary = self.ordinary
+        vanished = self.directory / "vanished" if self.vanish else None
 
         class Failing(Transfer):
             def __init__(self) -> None:
@@ -132,6 +146,8 @@ class World:
             async def run(self) -> TransferDone:
                 await trio.lowlevel.checkpoint()
                 ordinary.append(wanted.name)
+                if vanished is not None:
+                    return TransferDone(wanted.name, vanished, 5, 5, 0, "b3", 0.0, False, ())
                 raise NobodyHasIt("in this world the ordinary way gives nothing")
 
         return Failing()
@@ -180,6 +196,16 @@ async def test_scattered_files_are_asked_about_one_by_one(autojump_clock: trio.t
         assert sorted(world.asked[f"10.0.0.{2 + third}"]) == NAMES[third::3]
 
 
+async def test_many_holders_are_not_all_connected_to_at_a_time(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    for number, name in enumerate(NAMES):
+        world.add_holder(f"10.0.0.{2 + number}", [name])
+    async with serving(world):
+        assert await world.fetch(world.wanted()) == ALL_DONE
+    assert 1 < world.most_connected <= LIMITS.max_lanes
+
+
 async def test_what_one_holder_refuses_another_gives(autojump_clock: trio.testing.MockClock, world: World) -> None:
     world.add_holder("10.0.0.2", NAMES, gives=NAMES[:20])
     world.add_holder("10.0.0.3", NAMES)
@@ -223,3 +249,14 @@ async def test_no_tracker_at_the_beginning_is_an_error(autojump_clock: trio.test
     world.tracker_gone_after = 0
     with pytest.RaisesGroup(TrackerUnreachable, flatten_subgroups=True):
         await world.fetch(world.wanted())
+
+
+async def test_a_file_that_somebody_takes_away_at_once_ends_nothing_else(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    world.add_holder("10.0.0.2", NAMES, gives=NAMES[:20])
+    world.vanish = True
+    async with serving(world):
+        done = [event.name async for event in await world.run(world.wanted()) if isinstance(event, TransferDone)]
+    assert sorted(done) == NAMES
+    assert sorted(world.ordinary) == NAMES[20:]

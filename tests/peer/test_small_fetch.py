@@ -43,6 +43,7 @@ class World:
     left: list[bytes] = field(default_factory=list)
     arrived: list[bytes] = field(default_factory=list)
     visits: int = 0
+    seeding: float = 0.0
 
     def file(self, number: int) -> SmallFile:
         body = BODIES[number]
@@ -62,6 +63,7 @@ class World:
 
         async def arrived(name: bytes, path: Path) -> None:
             assert path.exists()
+            await trio.sleep(self.seeding)
             self.arrived.append(name)
 
         store = SmallStore(LIMITS, self.directory)
@@ -70,6 +72,7 @@ class World:
             network=self.network.host("10.0.0.1"),
             limits=LIMITS,
             store=store,
+            places=trio.CapacityLimiter(1),
             leave=lambda file: self.left.append(file.wanted.name),
             arrived=arrived,
             report=self.events.append,
@@ -192,6 +195,28 @@ async def test_a_dripping_holder_is_given_up_by_an_absolute_deadline(
     assert trio.current_time() - begun <= LIMITS.first_byte_timeout + 1
     assert world.done == [b"f0"]
     assert world.left == [b"f20"]
+
+
+async def test_what_is_done_with_the_files_is_not_counted_against_the_holder(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    world.seeding = LIMITS.first_byte_timeout / 3
+    async with holder(world, GREETING, *map(answer, BODIES[:20])):
+        await world.fetch(range(20))
+    assert world.done == world.arrived == [b"f%d" % number for number in range(20)]
+    assert world.left == []
+
+
+async def test_a_holder_that_gives_one_tiny_file_now_and_then_is_given_up(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    pause = LIMITS.first_byte_timeout - 1
+    drips: list[bytes | float | None] = [part for body in BODIES[:20] for part in (answer(body), pause)]
+    begun = trio.current_time()
+    async with holder(world, GREETING, *drips):
+        await world.fetch(range(20))
+    assert trio.current_time() - begun <= LIMITS.rate_window + LIMITS.first_byte_timeout
+    assert sorted([*world.done, *world.left]) == sorted(b"f%d" % number for number in range(20))
 
 
 async def test_nobody_there_leaves_everything(autojump_clock: trio.testing.MockClock, world: World) -> None:
