@@ -101,7 +101,8 @@ async def _attack_server(arguments: Namespace, console: Console) -> int:
     if not patterns:
         raise UsageError("which attack? osp2p evil ID… HOST:PORT; osp2p evil --list shows all")
     attacks = _chosen(patterns, arguments)
-    await _check_there(address, arguments)
+    if attacks[0].against != "node":  # which may have a port for datagrams alone
+        await _check_there(address, arguments)
     passed = 0
     for one in attacks:
         verdict = await _attack_once(one, address, arguments)
@@ -136,7 +137,8 @@ def _chosen(patterns: Sequence[str], arguments: Namespace) -> list[Attack]:
         hint = f"osp2p evil {first.id} --port PORT" if first.role == "tracker" else f"osp2p evil --peer {first.id}"
         raise UsageError(f"{first.id} is not for servers at HOST:PORT: {EVERY_ROLE[first.role]}; try {hint}")
     if len({one.against for one in attacks}) > 1:
-        raise UsageError("that means attacks against trackers and against peers: say --against tracker or uploader")
+        kinds = " and ".join(f"{kind}s" for kind in sorted({one.against for one in attacks}))
+        raise UsageError(f"that means attacks against {kinds}: say --against tracker, uploader or node")
     chosen = [one for one in attacks if arguments.within is None or one.within <= arguments.within]
     if not chosen:
         shortest = min(one.within for one in attacks)

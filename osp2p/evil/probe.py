@@ -138,7 +138,7 @@ class Probe:
         """Ping the node; of one that takes connections alone, see whether it still does."""
         if self._port_of_ours is None:
             await self._fetch()
-        elif not returned(await self._port_of_ours.ask(b"ping")):
+        elif not returned(await self._port_of_ours.ask(b"ping", seconds=PATIENCE)):
             raise Unsound("does not answer the ping of an honest node any more")
 
     async def _fetch(self) -> None:

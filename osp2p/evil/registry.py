@@ -22,9 +22,10 @@ Expect = Literal["refused", "closed", "survived", "out-waited"]
 """What a sound victim does: it answers with a refusal; it ends the connection; it goes on as if nothing were, with
 right answers and right files; or it ends what is slow when its own time is up."""
 
-Role = Literal["client", "old holder", "holder", "registrant", "tracker"]
+Role = Literal["client", "old holder", "holder", "registrant", "tracker", "neighbour", "callee"]
 """What the attacker plays: a client that goes to the victim; a holder that is registered at a tracker as in 2007, or as
-one that speaks OSP2P/2; somebody who only registers, at a tracker that the victim uses; or the tracker itself."""
+one that speaks OSP2P/2; somebody who only registers, at a tracker that the victim uses; the tracker itself; nodes of
+the overlay that the victim is in; or a node that the victim calls."""
 
 #: What each role means, for people.
 EVERY_ROLE: dict[Role, str] = {
@@ -33,6 +34,8 @@ EVERY_ROLE: dict[Role, str] = {
     "holder": "the attacker is a peer from which the victim fetches",
     "registrant": "the attacker registers at the tracker that the victim asks",
     "tracker": "the attacker is the tracker that the victim asks",
+    "neighbour": "the attacker is nodes of the overlay that the victim joins",
+    "callee": "the attacker is a node that the victim calls",
 }
 
 #: The fields of `Limits`: what `breaks` may name.
@@ -97,7 +100,7 @@ def attack(
     """Enter the decorated function into the catalogue; its docstring, one paragraph, is the text.
 
     The function takes what it meets: a `Target` (roles client and registrant), a `Victim` (holders), a `Caller`
-    (tracker).
+    (tracker), a `Called` (callee); or all that it has in its hands, a `League` (neighbour).
 
     Args:
         id: ``family/name``, unique.

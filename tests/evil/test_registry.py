@@ -29,7 +29,7 @@ def test_every_entry_says_all_of_it(one: Attack) -> None:
     assert one.text.endswith(".")
     assert len(one.text.split()) >= 5
     assert one.expect in ("refused", "closed", "survived", "out-waited")
-    assert 0 < one.within <= 700
+    assert 0 < one.within <= 900
     assert one.limits == tuple(one.breaks.split(", ")) or (not one.limits and " " in one.breaks), "limits, or a rule"
 
 
