@@ -40,6 +40,9 @@ def add_overlay_options(parser: OptionParser) -> None:
         "--overlay", action="store_true", help="be in the overlay though no node is known yet that one could join"
     )
     parser.add_argument(
+        "--lan", action="store_true", help="find nodes on the local network (needs the extra osp2p[lan])"
+    )
+    parser.add_argument(
         "--network", metavar="NAME", help="the overlay's name, which keeps it apart from others; default osp2p"
     )
     parser.add_argument(
@@ -63,11 +66,13 @@ def chosen_overlay(arguments: argparse.Namespace, *, read_only: bool, always: bo
     origin = "--join"
     if not joins:
         joins, origin = os.environ.get(JOIN_VARIABLE, "").split(), f"${JOIN_VARIABLE}"
-    if not (joins or always or arguments.overlay or arguments.network is not None or arguments.mainline):
+    named = arguments.overlay or arguments.lan or arguments.network is not None or arguments.mainline
+    if not (joins or always or named):
         return None
     from platformdirs import user_cache_path
 
     from osp2p.errors import MalformedLine
+    from osp2p.overlay import lan
     from osp2p.overlay.keys import DEFAULT_NETWORK, network_tag
     from osp2p.overlay.node import OverlayOptions
     from osp2p.wire.address import parse_node
@@ -75,6 +80,8 @@ def chosen_overlay(arguments: argparse.Namespace, *, read_only: bool, always: bo
     network = DEFAULT_NETWORK if arguments.network is None else arguments.network
     if not network or len(os.fsencode(network)) > 100:
         raise UsageError("a network's name has 1 to 100 bytes")
+    if arguments.lan and not lan.is_available():
+        raise UsageError("--lan needs a library that is not here: pip install 'osp2p[lan]'")
     found: list[tuple[str, int]] = []
     for text in joins:
         try:
@@ -88,6 +95,7 @@ def chosen_overlay(arguments: argparse.Namespace, *, read_only: bool, always: bo
         mainline=arguments.mainline,
         read_only=read_only,
         saved=user_cache_path("osp2p") / "overlay" / name,
+        lan=() if arguments.lan else None,
     )
 
 

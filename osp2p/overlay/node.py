@@ -23,6 +23,7 @@ from osp2p.overlay.engine import Engine
 from osp2p.overlay.events import OverlayAlone, OverlayEvent, OverlayJoined, OverlayReport
 from osp2p.overlay.item import ImmutableItem, MutableItem
 from osp2p.overlay.keys import DEFAULT_NETWORK, network_tag
+from osp2p.overlay.lan import find_on_lan
 from osp2p.overlay.lookup import Candidate
 from osp2p.overlay.maintenance import Maintenance, contacts_to_save
 from osp2p.overlay.publisher import Publisher
@@ -52,6 +53,8 @@ class OverlayOptions:
         mainline: be a node of BitTorrent's network instead: no name in messages, and its limits of rates.
         read_only: only ask (BEP 43): for programs that are gone in a moment.
         saved: the file with the neighbours of an earlier run; None: neither read nor written.
+        lan: look for nodes on the local networks of these addresses of this machine, of all if there are none; None: do
+            not. Needs the extra ``lan``.
     """
 
     joins: Sequence[tuple[str, int]] = ()
@@ -59,6 +62,7 @@ class OverlayOptions:
     mainline: bool = False
     read_only: bool = False
     saved: Path | None = None
+    lan: Sequence[str] | None = None
 
 
 def ignore(event: OverlayEvent) -> None:
@@ -114,6 +118,8 @@ class Overlay:
                     nursery.start_soon(self._receive, socket)
                 nursery.start_soon(self._join_all)
                 nursery.start_soon(self._save_again_and_again)
+                if self._options.lan is not None:
+                    nursery.start_soon(self._look_on_lan, self._options.lan)
                 task_status.started()
                 await self._keep_time()
         finally:
@@ -179,6 +185,12 @@ class Overlay:
                 self._say()
         await trio.sleep_until(say_at)
         self._say()
+
+    async def _look_on_lan(self, interfaces: Sequence[str]) -> None:
+        tag = "mainline" if self._options.mainline else network_tag(self.network).hex()
+        name = f"osp2p-{self.port}-{self._engine.rng.getrandbits(64):016x}"
+        port = None if self._options.read_only else self.port
+        await find_on_lan(tag, name, port, interfaces, self._engine.limits, self.join)
 
     def join(self, addresses: Iterable[Address]) -> None:
         """Join through further nodes."""
