@@ -28,8 +28,7 @@ async def test_a_reader_waits(autojump_clock: trio.testing.MockClock) -> None:
 
     async def read() -> None:
         begun = trio.current_time()
-        async for one in stream:
-            found.append((trio.current_time() - begun, one))
+        found.extend([(trio.current_time() - begun, one) async for one in stream])
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
