@@ -127,7 +127,8 @@ class Caller:
         request = _Request(self, to, method, write_call(method, ()), trio.current_effective_deadline())
         node = self._node(to)
         result = await self._over(connection, node, request, kept=False)
-        node.addresses = (where, *(address for address in node.addresses if address != where))
+        known = (where, *(address for address in node.addresses if address != where))
+        node.addresses = known[: self._limits.max_contact_addresses]
         return to, await self._read(result, method, to)
 
     async def _read(self, result: bytes, method: str, to: str) -> Value:
@@ -181,7 +182,10 @@ class Caller:
         except BaseException:
             connection.close()
             raise
-        self._keep(connection, node)
+        if self._nodes.get(request.to) is node:
+            self._keep(connection, node)
+        else:
+            connection.close()  # the node has been forgotten meanwhile, and nobody would find the connection again
         return result
 
     def _take(self, node: _Node) -> CallConnection | None:

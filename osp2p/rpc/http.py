@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from osp2p.errors import ConnectionLost, Fault, MalformedDocument, MalformedLine, Refused
+from osp2p.errors import CallTimedOut, ConnectionLost, Fault, MalformedDocument, MalformedLine, Refused
 from osp2p.limits import KIB, Limits
 from osp2p.net import LineConnection, Visit
+from osp2p.net.admission import source_of
 from osp2p.net.errors import deadline
 from osp2p.rpc.calls import Calls
 from osp2p.rpc.document import NO_SUCH_METHOD, NOT_WELL_FORMED, Value, parse_call, write_fault
 from osp2p.rpc.large import read_document
 from osp2p.rpc.message import is_address
 from osp2p.rpc.services import NO_METHOD, NO_SUCH_SERVICE, SYSTEM, fault_of, multicall
-from osp2p.rpc.serving import write_bounded
+from osp2p.rpc.serving import Shares, write_bounded
 
 if TYPE_CHECKING:
     import h11
@@ -73,7 +74,7 @@ class HttpDoor:
         import h11
 
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.max_http_head)
-        exchange = _Exchange(http, lines, self._limits)
+        exchange = _Exchange(http, lines, self._limits, self._calls.server.documents)
         http.receive_data(first_line + b"\n")
         try:
             while (document := await exchange.read_request(self._check)) is not None:
@@ -82,6 +83,7 @@ class HttpDoor:
                 async with self._running:
                     answer = await self._answer(lines, document)
                 visit.busy = False
+                exchange.forget_body()
                 await exchange.respond(200, b"text/xml", answer)
                 if not await exchange.next():
                     return
@@ -89,6 +91,8 @@ class HttpDoor:
             await exchange.refuse(HttpError(error.error_status_hint, str(error)))
         except HttpError as error:
             await exchange.refuse(error)
+        finally:
+            exchange.forget_body()
 
     def _check(self, request: h11.Request, lines: LineConnection) -> None:
         """Refuse whoever may not call, before his document is read.
@@ -146,11 +150,11 @@ class HttpDoor:
             return write_fault(_fault(error))
         if attendance.left:
             raise ConnectionLost(f"{lines.connection.remote}: left before its call was answered")
-        return write_fault(Fault(NO_SUCH_METHOD, f"not done within {seconds:g} s"))
+        return write_fault(fault_of(CallTimedOut(f"not done within {seconds:g} s")))
 
     async def _call(self, method: str, arguments: list[Value]) -> Any:
         if method == f"{SYSTEM}.multicall" and len(arguments) == 1 and isinstance(arguments[0], list):
-            return await multicall(arguments[0], self._call, self._limits.max_multicall)
+            return await multicall(arguments[0], self._call, self._limits)
         address, _, rest = method.partition(".")
         if is_address(address.lower()):
             return await self._calls.call(address.lower(), rest, *arguments, timeout=self._limits.max_call_time)
@@ -166,10 +170,14 @@ def _fault(error: Exception) -> Fault:
 class _Exchange:
     """The bytes of requests and responses on one connection."""
 
-    def __init__(self, http: h11.Connection, lines: LineConnection, limits: Limits) -> None:
+    def __init__(self, http: h11.Connection, lines: LineConnection, limits: Limits, documents: Shares) -> None:
         self._http = http
         self._lines = lines
         self._limits = limits
+        self._documents = documents
+        self._source = source_of(lines.connection.remote.host)
+        self._held = 0
+        self._head_only = False
         self._buffer = memoryview(bytearray(_READ_BYTES))
 
     async def read_request(self, check: Any) -> bytes | None:
@@ -178,7 +186,7 @@ class _Exchange:
         Args:
             check: is given its head, and may refuse it.
 
-        Returns: its body; None if the client has ended instead.
+        Returns: its body, which counts until `forget_body`; None if the client has ended instead.
 
         Raises:
             HttpError, h11.RemoteProtocolError, NetworkError.
@@ -196,6 +204,7 @@ class _Exchange:
                 count = await self._lines.receive_into(self._buffer)
                 self._http.receive_data(bytes(self._buffer[:count]))
             elif isinstance(event, h11.Request):
+                self._head_only = event.method == b"HEAD"
                 check(event, self._lines)
                 if self._http.they_are_waiting_for_100_continue:
                     await self._send(h11.InformationalResponse(status_code=100, headers=[]))
@@ -203,10 +212,18 @@ class _Exchange:
                 body += event.data
                 if len(body) > self._limits.max_call_body:
                     raise HttpError(413, f"a call has at most {self._limits.max_call_body} bytes")
+                if not self._documents.take(self._source, len(event.data)):
+                    raise HttpError(503, "too many bytes of calls are under way")
+                self._held += len(event.data)
             elif isinstance(event, h11.EndOfMessage):
                 return bytes(body)
             else:
                 return None
+
+    def forget_body(self) -> None:
+        """The body that was read last is of no more use."""
+        self._documents.give_back(self._source, self._held)
+        self._held = 0
 
     async def respond(self, status: int, content_type: bytes, body: bytes, *, close: bool = False) -> None:
         """Send a response."""
@@ -218,7 +235,7 @@ class _Exchange:
         if status == 405:
             headers.append((b"Allow", b"POST"))
         response = h11.Response(status_code=status, headers=headers)
-        await self._send(response, h11.Data(data=body), h11.EndOfMessage())
+        await self._send(response, h11.Data(data=b"" if self._head_only else body), h11.EndOfMessage())
 
     async def _send(self, *events: Any) -> None:
         data = b"".join(self._http.send(event) or b"" for event in events)

@@ -11,7 +11,15 @@ import trio
 
 from osp2p.errors import CallError, Fault, LocalProtocolError, MalformedLine, Refused
 from osp2p.limits import Limits
-from osp2p.rpc.document import FAILED, INVALID_ARGUMENTS, NO_SUCH_METHOD, NOT_REACHED, Value
+from osp2p.rpc.document import (
+    FAILED,
+    INTERNAL_ERROR,
+    INVALID_ARGUMENTS,
+    NO_SUCH_METHOD,
+    NOT_REACHED,
+    Value,
+    write_result,
+)
 from osp2p.rpc.handler import Context, Method, methods_of
 from osp2p.rpc.message import is_service, split_method
 from osp2p.rpc.tally import Tally
@@ -188,35 +196,49 @@ class _System:
         async def call(path: str, arguments: list[Value]) -> Any:
             return await self._services.invoke(path, arguments, replace(context, method=path))
 
-        return await multicall(calls, call, self._services.limits.max_multicall)
+        return await multicall(calls, call, self._services.limits)
 
 
 async def multicall(
-    calls: Sequence[object], call: Callable[[str, list[Value]], Awaitable[Any]], most: int
+    calls: Sequence[object], call: Callable[[str, list[Value]], Awaitable[Any]], limits: Limits
 ) -> list[Any]:
     """Make many calls, one after the other. One that fails does not keep the others from being made.
 
     Args:
         calls: each a dict of ``methodName`` and ``params``.
         call: makes one.
+        limits: `max_multicall`, and `max_call_body`, which all results together must not exceed.
 
     Returns: for each a list of its result alone, or a dict of ``faultCode`` and ``faultString``.
 
     Raises:
-        Fault: there are more than `most`.
+        Fault: there are too many, or their results are too long; then those that are left are not made.
 
     Source: Eric Kidd's proposal of 2001, which every XML-RPC library follows.
     """
+    most, room = limits.max_multicall, limits.max_call_body
     if len(calls) > most:
         raise Fault(INVALID_ARGUMENTS, f"a multicall makes at most {most} calls, not {len(calls)}")
     results: list[Any] = []
     for one in calls:
         try:
-            results.append([await call(*_read_call(one))])
+            result = await call(*_read_call(one))
+            room -= _length_of(result)
+            results.append([result])
         except Exception as error:
             fault = fault_of(error)
             results.append({"faultCode": fault.code, "faultString": fault.text})
+        if room < 0:
+            raise Fault(INTERNAL_ERROR, f"the results have more than {limits.max_call_body} bytes")
     return results
+
+
+def _length_of(result: object) -> int:
+    """How many bytes the document of a result would have. Raises: Fault: it cannot travel."""
+    try:
+        return len(write_result(result))
+    except LocalProtocolError as error:
+        raise Fault(INTERNAL_ERROR, f"the result cannot be sent: {error}") from None
 
 
 def _read_call(one: object) -> tuple[str, list[Value]]:

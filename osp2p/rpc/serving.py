@@ -78,7 +78,7 @@ class _Refusal(Exception):
         self.ends = ends
 
 
-class _Shares:
+class Shares:
     """Something of which there is so much altogether, and so much for one source."""
 
     def __init__(self, most: int, most_of_one: int) -> None:
@@ -113,6 +113,7 @@ class CallServer:
 
     Attributes:
         attendances: the calls that are carried out; somebody has to run it, so that callers who leave are noticed.
+        documents: how many bytes of documents there may be, however they come.
     """
 
     def __init__(self, identity: Identity, services: Services, limits: Limits, now: Callable[[], int]) -> None:
@@ -122,8 +123,8 @@ class CallServer:
         self._now = now
         self.attendances = Attendances(limits)
         self._guard = ReplayGuard(limits, now())
-        self._bytes = _Shares(limits.max_call_bytes, limits.max_call_bytes // 2)
-        self._calls = _Shares(limits.max_calls, limits.max_calls_per_host)
+        self.documents = Shares(limits.max_call_bytes, limits.max_call_bytes // 2)
+        self._calls = Shares(limits.max_calls, limits.max_calls_per_host)
 
     async def answer(self, session: Session, request: Request) -> None:
         """Answer one call.
@@ -151,7 +152,7 @@ class CallServer:
             session.ended = session.ended or refusal.ends
             await session.put(write_reply(refusal.code, str(refusal).encode(), refusal.data))
         finally:
-            self._bytes.give_back(source, held)
+            self.documents.give_back(source, held)
 
     async def _read(self, lines: LineConnection, length: int, source: str) -> bytes:
         """Read the document behind a call's line. What finds no room is read over, so that the connection can go on.
@@ -171,7 +172,7 @@ class CallServer:
                 fits = await self._receive(lines, length, document, source)
         finally:
             if not fits:
-                self._bytes.give_back(source, len(document))
+                self.documents.give_back(source, len(document))
         if not fits:
             raise self._busy("too many bytes of calls are under way")
         return bytes(document)
@@ -189,7 +190,7 @@ class CallServer:
             if not count:
                 raise ConnectionLost(f"{lines.connection.remote}: closed in the middle of a document")
             length -= count
-            if fits := fits and self._bytes.take(source, count):
+            if fits := fits and self.documents.take(source, count):
                 document += buffer[:count]
         return fits
 

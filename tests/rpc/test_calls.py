@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from osp2p.errors import (
     CallError,
     CallTimedOut,
+    ConnectionLost,
     Fault,
     LocalProtocolError,
     MalformedLine,
@@ -23,7 +25,7 @@ from osp2p.errors import (
     Refused,
 )
 from osp2p.limits import Limits
-from osp2p.net import MemoryNetwork
+from osp2p.net import Connection, MemoryNetwork
 from osp2p.rpc.calls import Calls, parse_target
 from osp2p.rpc.contact import read_contact
 from osp2p.rpc.directory import MemoryDirectory
@@ -59,6 +61,34 @@ async def test_one_connection_serves_many_calls(autojump_clock: MockClock, netwo
         for number in range(20):
             assert await caller.calls.call(callee.target, "clock.add", number) == number + 1
         assert next(networks[0]._ports) == before + 2
+
+
+async def test_no_connection_outlives_what_was_known_of_its_node(
+    autojump_clock: MockClock, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Connection] = []
+    connect = networks[2].connect
+
+    async def record(host: str, port: int) -> Connection:
+        made.append(await connect(host, port))
+        return made[-1]
+
+    monkeypatch.setattr(networks[2], "connect", record)
+    async with (
+        open_peer(networks[0], clock=Clock()) as slow,
+        open_peer(networks[1], clock=Clock()) as quick,
+        open_peer(networks[2], limits=Limits(max_contacts=1)) as caller,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(caller.calls.call, slow.target, "clock.wait", 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await caller.calls.call(quick.target, "clock.add", 1) == 2
+        await trio.sleep(2)
+        caller.calls.close()
+        assert len(made) == 2
+        for connection in made:
+            with pytest.raises(ConnectionLost):
+                await connection.send(b"\n")
 
 
 async def test_what_is_wrong_is_said(autojump_clock: MockClock, networks: Networks) -> None:

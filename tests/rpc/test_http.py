@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
+from osp2p.errors import Fault
+from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork, TcpNetwork
 from osp2p.rpc.calls import wall_clock
 from osp2p.rpc.directory import MemoryDirectory
@@ -155,6 +158,43 @@ async def test_who_waits_to_be_asked_for_the_body_is_asked(autojump_clock: MockC
         await connection.send(BODY)
         assert b"200" in await connection.receive(65536)
         connection.close()
+
+
+async def test_whoever_asks_for_the_head_alone_gets_no_body(autojump_clock: MockClock, loopback: MemoryNetwork) -> None:
+    async with open_peer(loopback, clock=Clock()) as peer:
+        connection = await loopback.connect(peer.where.host, peer.where.port)
+        await connection.send(post(content_length=None).removesuffix(BODY).replace(b"POST", b"HEAD", 1))
+        heard = b""
+        while data := await connection.receive(65536):
+            heard += data
+        assert heard.startswith(b"HTTP/1.1 405 ")
+        assert heard.endswith(b"\r\n\r\n")
+        connection.close()
+
+
+async def test_documents_that_are_on_their_way_are_bounded_all_together(
+    autojump_clock: MockClock, loopback: MemoryNetwork
+) -> None:
+    limits = Limits(max_call_bytes=4 * len(BODY) - 2)  # for one source half of it
+    async with open_peer(loopback, clock=Clock(), limits=limits) as peer:
+        assert [(await ask(loopback, peer, post()))[0] for _ in range(3)] == [200] * 3
+        slow = await loopback.connect(peer.where.host, peer.where.port)
+        await slow.send(post(content_length=str(len(BODY) + 1)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await ask(loopback, peer, post()))[0] == 503
+        slow.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await ask(loopback, peer, post()))[0] == 200
+
+
+async def test_a_call_that_takes_too_long_is_no_missing_method(
+    autojump_clock: MockClock, loopback: MemoryNetwork
+) -> None:
+    async with open_peer(loopback, clock=Clock()) as peer:
+        _, body = await ask(loopback, peer, post(write_call("clock.wait", [3600])))
+        with pytest.raises(Fault, match="not done within 300 s") as fault:
+            parse_response(body)
+        assert fault.value.code == NOT_REACHED
 
 
 async def test_a_dripper_is_dropped(autojump_clock: MockClock, loopback: MemoryNetwork) -> None:

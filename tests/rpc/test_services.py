@@ -14,7 +14,7 @@ import trio
 
 from osp2p.errors import CallTimedOut, Fault, LocalProtocolError, Refused
 from osp2p.limits import Limits
-from osp2p.rpc.document import FAILED, INVALID_ARGUMENTS, NO_SUCH_METHOD, NOT_REACHED
+from osp2p.rpc.document import FAILED, INTERNAL_ERROR, INVALID_ARGUMENTS, NO_SUCH_METHOD, NOT_REACHED
 from osp2p.rpc.handler import Context, Method, fits
 from osp2p.rpc.services import Services, fault_of
 from osp2p.rpc.tally import Tally
@@ -261,6 +261,27 @@ async def test_multicall_makes_many_calls(services: Services) -> None:
     assert codes == [NO_SUCH_METHOD, INVALID_ARGUMENTS, INVALID_ARGUMENTS, INVALID_ARGUMENTS, INVALID_ARGUMENTS]
     with pytest.raises(Fault, match="1000"):
         await call(services, "system.multicall", calls[:1] * 1001)
+
+
+async def test_the_results_of_a_multicall_are_bounded_all_together() -> None:
+    made = 0
+
+    async def long() -> str:
+        nonlocal made
+        made += 1
+        return "x" * 1000
+
+    async def strange() -> object:
+        return object()
+
+    services = Services("ab" * 20, Limits(max_call_body=10_000))
+    services.add("calc", {"long": long, "strange": strange}, "1")
+    with pytest.raises(Fault, match="10000 bytes"):
+        await call(services, "system.multicall", [{"methodName": "calc.long"}] * 1000)
+    assert made < 10
+    results = await call(services, "system.multicall", [{"methodName": "calc.strange"}, {"methodName": "calc.ping"}])
+    assert results[0]["faultCode"] == INTERNAL_ERROR
+    assert results[1] == [True]
 
 
 def test_failures_are_told_by_class_and_words() -> None:

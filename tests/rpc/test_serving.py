@@ -305,7 +305,7 @@ async def test_a_slow_document_is_not_waited_for(autojump_clock: MockClock, netw
             assert await stranger.is_closed()
             nursery.cancel_scope.cancel()
         assert trio.current_time() - began == pytest.approx(Limits().call_body_timeout, abs=0.1)
-        assert peer.calls.server._bytes._total == 0
+        assert peer.calls.server.documents._total == 0
 
 
 async def test_documents_that_are_on_their_way_are_bounded(autojump_clock: MockClock, networks: Networks) -> None:
@@ -326,7 +326,7 @@ async def test_documents_that_are_on_their_way_are_bounded(autojump_clock: MockC
             await two.send(two.sign(third, large) + large)
             assert await two.result(third, large) == "x" * 150_000
         await trio.sleep(0.1)
-        assert peer.calls.server._bytes._total == 0
+        assert peer.calls.server.documents._total == 0
 
 
 async def test_one_host_does_not_take_all_calls(autojump_clock: MockClock, networks: Networks) -> None:
