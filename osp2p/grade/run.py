@@ -123,7 +123,12 @@ async def _meet(subject: Subject, terms: Terms) -> Subject:
         content = terms.content
         if content is None:
             content = await _first_fetch(subject, terms.name)
-        return replace(subject, specimen=Specimen(terms.name, content), forbidden=terms.forbidden)
+        found = replace(subject, specimen=Specimen(terms.name, content), forbidden=terms.forbidden)
+        try:
+            await exchange(found)
+        except Wrong as wrong:
+            raise SourceRefused(f"the peer does not serve {show(terms.name)} to an honest user: {wrong}") from None
+        return found
     stage = Stage(subject, "first")
     try:
         await stage.open()
