@@ -32,6 +32,7 @@ from osp2p.evil import (
     learn_truth,
     list_attacks,
     run_attack,
+    run_evil_nodes,
     run_evil_peer,
     run_evil_tracker,
 )
@@ -40,6 +41,9 @@ from osp2p.wire.address import parse_tracker
 
 #: From how many addresses of this machine attacks come that need several.
 _SOURCES = tuple(f"127.66.{number}.66" for number in range(1, 17))
+
+#: The roles of those who listen for their victims.
+_SERVERS = ("tracker", "neighbour")
 
 #: Behind what stands a line of evidence.
 _MARGIN = " " * 10
@@ -59,7 +63,7 @@ async def attack(arguments: Namespace, console: Console) -> int:
     if not arguments.words:
         raise UsageError("which attack? osp2p evil --list shows all")
     if arguments.port is not None:
-        return await _be_tracker(arguments, console)
+        return await _be_server(arguments, console)
     return await _attack_server(arguments, console)
 
 
@@ -134,7 +138,7 @@ def _chosen(patterns: Sequence[str], arguments: Namespace) -> list[Attack]:
     attacks = [one for one in found if one.role == "client" and arguments.against in (None, one.against)]
     if not attacks:
         first = found[0]
-        hint = f"osp2p evil {first.id} --port PORT" if first.role == "tracker" else f"osp2p evil --peer {first.id}"
+        hint = f"osp2p evil {first.id} --port PORT" if first.role in _SERVERS else f"osp2p evil --peer {first.id}"
         raise UsageError(f"{first.id} is not for servers at HOST:PORT: {EVERY_ROLE[first.role]}; try {hint}")
     if len({one.against for one in attacks}) > 1:
         kinds = " and ".join(f"{kind}s" for kind in sorted({one.against for one in attacks}))
@@ -197,8 +201,8 @@ async def _be_peer(arguments: Namespace, console: Console) -> int:
     """Be evil peers at a tracker until cancelled: one for each word."""
     trackers = chosen_trackers(arguments)
     for word in arguments.words:
-        if "tracker" in {one.role for one in find_attacks([word])}:
-            raise UsageError(f"{escape(word)} is played by a tracker; try osp2p evil {escape(word)} --port PORT")
+        if played := {one.role for one in find_attacks([word])} & set(_SERVERS):
+            raise UsageError(f"{escape(word)} is played by a {played.pop()}; try osp2p evil {escape(word)} --port PORT")
     names = list(map(os.fsencode, arguments.file))
     modes = arguments.words or [""]
 
@@ -245,32 +249,32 @@ async def _start_peer(
     console.note(f"evil peer at {peer.host}:{peer.port} claims to hold {claimed}; Ctrl-C ends it")
 
 
-async def _be_tracker(arguments: Namespace, console: Console) -> int:
-    """Be an evil tracker until cancelled."""
-    found = find_attacks(arguments.words)
-    attacks = [one for one in found if one.role == "tracker"]
+async def _be_server(arguments: Namespace, console: Console) -> int:
+    """Be an evil tracker, or evil nodes of an overlay, until cancelled."""
+    attacks = [one for one in find_attacks(arguments.words) if one.role in _SERVERS]
     if len(attacks) != 1:
-        what = "is none of a tracker's" if not attacks else f"means {len(attacks)} attacks"
-        raise UsageError(f"an evil tracker is evil in one way at a time, and {' '.join(arguments.words)} {what}")
+        what = "is played by nobody who listens" if not attacks else f"means {len(attacks)} attacks"
+        raise UsageError(f"with --port one is evil in one way at a time, and {' '.join(arguments.words)} {what}")
+    (chosen,) = attacks
     allowed = (*LOOPBACK, *arguments.network_i_own)
-    truth = None
-    if arguments.tracker:
-        truth = await learn_truth(*parse_tracker(arguments.tracker[0]), allowed=allowed)
+    known = [parse_tracker(arguments.tracker[0])] if arguments.tracker else []
+    options = {"seed": arguments.seed, "port": arguments.port, "allowed": allowed}
+    truth = await learn_truth(*known[0], allowed=allowed) if known and chosen.role == "tracker" else None
 
     async def run(report: trio.MemorySendChannel[Attacked], nursery: trio.Nursery) -> None:
-        host, port = await nursery.start(
-            partial(
-                run_evil_tracker, attacks[0], truth,
-                seed=arguments.seed, port=arguments.port, allowed=allowed, report=report.send_nowait,
-            )
-        )  # fmt: skip
-        known = count_of(len(truth.facts) if truth else 0, "file")
+        options["report"] = report.send_nowait
+        if chosen.role == "neighbour":
+            host, port = await nursery.start(partial(run_evil_nodes, chosen, known, **options))
+            console.note(f"evil nodes at {host}:{port}: join through them, or meet them; Ctrl-C ends them")
+            return
+        host, port = await nursery.start(partial(run_evil_tracker, chosen, truth, **options))
+        known_files = count_of(len(truth.facts) if truth else 0, "file")
         if console.json:
             console.records(
                 [{"event": "evil tracker", "host": host, "port": port, "files": len(truth.facts) if truth else 0}]
             )
         else:
-            console.note(f"evil tracker at {host}:{port} knows of {known}; Ctrl-C ends it")
+            console.note(f"evil tracker at {host}:{port} knows of {known_files}; Ctrl-C ends it")
 
     return await _tell_of_attacks(run, console)
 

@@ -18,6 +18,10 @@ whoever runs them to judge, and each connection is reported as an `Attacked`::
     truth = await learn_truth(host, port)     # of a sound tracker, or `Truth({name: Fact.of(content, holders)})`
     host, port = await nursery.start(partial(run_evil_tracker, attack, truth, seed=1, report=note))
 
+``neighbour``, through which nodes of an overlay must be told to join::
+
+    host, port = await nursery.start(partial(run_evil_nodes, attack, [(host, port)], seed=1, report=note))
+
 `network` is anything with ``connect`` and ``listen``: `SocketNetwork` here, or the memory network of tests. The same
 seed sends the same bytes.
 """
@@ -25,6 +29,7 @@ seed sends the same bytes.
 from osp2p.evil.bounds import DEFAULT_BOUNDS, LOOPBACK, Bounds, Subnet, find_allowed
 from osp2p.evil.encounter import Caller, Fact, Target, Truth, Victim
 from osp2p.evil.families import FAMILIES
+from osp2p.evil.league import League, run_evil_nodes
 from osp2p.evil.lure import learn_truth, run_evil_tracker
 from osp2p.evil.network import Network, SocketNetwork
 from osp2p.evil.peer import EvilPeer, run_evil_peer
@@ -45,6 +50,7 @@ __all__ = [
     "EvilPeer",
     "Exchange",
     "Fact",
+    "League",
     "Network",
     "SocketNetwork",
     "Subnet",
@@ -58,6 +64,7 @@ __all__ = [
     "learn_truth",
     "list_attacks",
     "run_attack",
+    "run_evil_nodes",
     "run_evil_peer",
     "run_evil_tracker",
     "select_attacks",

@@ -22,7 +22,7 @@ from osp2p.evil.bounds import (
     find_allowed,
 )
 from osp2p.evil.datagrams import Port
-from osp2p.evil.encounter import Caller, Target, Victim
+from osp2p.evil.encounter import Target
 from osp2p.evil.network import Network
 from osp2p.evil.probe import Probe
 from osp2p.evil.registry import Attack, Expect
@@ -107,8 +107,11 @@ class Verdict:
     exchanges: tuple[Exchange, ...]
 
 
-async def run_bounded(attack: Attack, encounter: Target | Victim | Caller, seconds: float) -> tuple[Ended, str]:
+async def run_bounded(attack: Attack, encounter: object, seconds: float) -> tuple[Ended, str]:
     """Run an attack until it ends, one way or another; its connections are the caller's to close.
+
+    Args:
+        encounter: what the attack takes: see `registry.attack`.
 
     Returns: how it ended, and for ``unsound`` a sentence.
     """

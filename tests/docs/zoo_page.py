@@ -24,6 +24,7 @@ osp2p evil 'lines/*' books 127.0.0.1:11111                 # two families agains
 osp2p evil paths 127.0.0.1:11112 --file cat.jpg            # one family against a peer that shares cat.jpg
 osp2p evil --peer chunks -t 127.0.0.1                      # an evil peer: claims what others share, serves wrong chunks
 osp2p evil tracker/endless-peers --port 5000 -t 127.0.0.1  # an evil tracker, that lies about what a sound one knows
+osp2p evil neighbours/sybils --port 5001 -t 127.0.0.1:11112  # evil nodes, that enter an overlay through an honest one
 ```
 
 Attacks go to this machine alone, unless `--network-i-own ADDR/PREFIX` names another network. They are bounded in bytes

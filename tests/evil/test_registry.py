@@ -15,7 +15,14 @@ from osp2p.limits import Limits
 CLASSIC = {"endless", "silence", "truncated", "wrong", "garbage"}
 
 #: What the function of an attack takes, by the role that the attacker plays.
-MEETS = {"client": "Target", "registrant": "Target", "old holder": "Victim", "holder": "Victim", "tracker": "Caller"}
+MEETS = {
+    "client": "Target",
+    "registrant": "Target",
+    "old holder": "Victim",
+    "holder": "Victim",
+    "tracker": "Caller",
+    "neighbour": "League",
+}
 
 
 def test_the_five_classic_families_attack_downloaders_of_any_age() -> None:
@@ -35,7 +42,7 @@ def test_every_entry_says_all_of_it(one: Attack) -> None:
 
 @pytest.mark.parametrize("one", list_attacks(), ids=lambda one: one.id)
 def test_every_attack_is_for_those_whom_its_role_meets(one: Attack) -> None:
-    assert (one.against == "downloader") == (one.role != "client")
+    assert (one.against == "downloader") == (one.role not in ("client", "neighbour"))
     (parameter,) = inspect.signature(one.run).parameters.values()
     assert parameter.annotation == MEETS[one.role]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from osp2p.evil import Attack, Verdict
 from osp2p.limits import Limits
+from tests.evil.asking import attack_joining
 from tests.evil.worlds import (
     LIMITS,
     Outcome,
@@ -16,6 +17,9 @@ from tests.evil.worlds import (
     no_threads,
     run_in_virtual_time,
 )
+
+#: Where the victim is one who asks.
+_WORLDS_OF_ROLES = {"neighbour": attack_joining}
 
 _WORLDS = {"tracker": attack_tracker, "uploader": attack_uploader, "downloader": attack_downloader, "node": attack_node}
 
@@ -28,6 +32,6 @@ def run(attack: Attack, root: Path, limits: Limits = LIMITS) -> Verdict | Outcom
         limits: the victim's; the attack aims at `LIMITS`.
     """
     with no_threads():
-        result = run_in_virtual_time(_WORLDS[attack.against], attack, root, limits)
+        result = run_in_virtual_time(_WORLDS_OF_ROLES.get(attack.role, _WORLDS[attack.against]), attack, root, limits)
     assert isinstance(result, Verdict | Outcome)
     return result

@@ -1,0 +1,160 @@
+"""Small worlds in memory and in virtual time for attacks on those who ask: who joins an overlay, or calls a node."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from osp2p.errors import Osp2pError
+from osp2p.evil import Attack
+from osp2p.evil.league import run_evil_nodes
+from osp2p.limits import Limits
+from osp2p.net import MemoryNetwork
+from osp2p.net.memory_datagrams import MemoryDatagrams
+from osp2p.overlay.node import OverlayOptions, open_overlay
+from osp2p.peer.node import Node, open_node
+from tests.evil.worlds import BOUNDS, LIMITS, NAME, PEER_PORT, SEED, Host, Outcome, content
+
+#: Public addresses: who has private ones may have any id, and be in as many places as he likes.
+HONEST = [f"20.{number}.1.1" for number in range(1, 9)]
+SHARER, VICTIM = "40.1.1.1", "50.1.1.1"
+EVIL = [f"9.9.9.{number}" for number in range(1, 17)]
+EVIL_HERE = [f"10.9.9.{number}" for number in range(1, 17)]
+EVERYWHERE = [ipaddress.ip_network("0.0.0.0/0")]
+
+CONTENT = content(300_000)
+
+#: What needs addresses of one network.
+ONE_NETWORK = frozenset({"neighbours/sybils", "neighbours/eclipse"})
+
+#: Against nodes of BitTorrent's network.
+MAINLINE = frozenset({"neighbours/reflect-mainline"})
+
+#: How many things a victim looks for at a time, beside its file.
+_LOOKUPS = 100
+
+#: How long it has been in the overlay before.
+_BEFORE = 10.0
+
+#: How long a victim is watched afterwards.
+_AFTERWARDS = 40.0
+
+
+class _Hosts:
+    """All hosts of a world."""
+
+    def __init__(self) -> None:
+        self.network = MemoryNetwork(SHARER)
+        self.datagrams = MemoryDatagrams(SHARER, latency=0.005)
+
+    def host(self, address: str) -> Host:
+        return Host(self.network.host(address), self.datagrams.host(address))
+
+    @asynccontextmanager
+    async def open_node(
+        self, address: str, joins: list[str], root: Path, limits: Limits, *, mainline: bool = False
+    ) -> AsyncIterator[Node]:
+        options = OverlayOptions(joins=[(host, PEER_PORT) for host in joins], mainline=mainline)
+        root.mkdir()
+        async with open_node(
+            network=self.network.host(address),
+            datagrams=self.datagrams.host(address),
+            limits=limits,
+            port=PEER_PORT,
+            cache=root / "cache",
+            rng=random.Random(address),
+            overlay=options,
+            identity=root / "identity",
+        ) as node:
+            yield node
+
+
+@asynccontextmanager
+async def _honest(hosts: _Hosts, root: Path, *, mainline: bool) -> AsyncIterator[None]:
+    """An overlay of honest nodes, one of which shares a file."""
+    async with AsyncExitStack() as stack:
+        for number, address in enumerate(HONEST):
+            options = OverlayOptions(joins=[(host, PEER_PORT) for host in HONEST[:number][:1]], mainline=mainline)
+            opening = open_overlay(
+                options,
+                port=PEER_PORT,
+                datagrams=hosts.datagrams.host(address),
+                limits=LIMITS,
+                rng=random.Random(number),
+            )
+            node = await stack.enter_async_context(opening)
+            if number:
+                await node.wait_connected(5)
+        (root / "shared").mkdir()
+        (root / "shared" / NAME.decode()).write_bytes(CONTENT)
+        opening_sharer = hosts.open_node(SHARER, HONEST[:1], root / "sharer", LIMITS, mainline=mainline)
+        sharer = await stack.enter_async_context(opening_sharer)
+        await sharer.share(root / "shared")
+        assert sharer.overlay is not None
+        await trio.sleep(1)
+        assert await sharer.overlay.wait_published(30)
+        yield
+
+
+async def attack_joining(attack: Attack, root: Path, limits: Limits = LIMITS) -> Outcome:
+    """Fetch a file with a node that joins an overlay through an evil node and an honest one; only through an evil one
+    where there is nothing to be had."""
+    places = EVIL if attack.id in ONE_NETWORK else EVIL_HERE
+    hosts, outcome, mainline = _Hosts(), Outcome(attack), attack.id in MAINLINE
+    async with _honest(hosts, root, mainline=mainline), trio.open_nursery() as nursery:
+        host, _ = await nursery.start(
+            partial(
+                run_evil_nodes, attack, [(HONEST[1], PEER_PORT)], seed=SEED, port=PEER_PORT,
+                networks=[hosts.host(address) for address in places], bounds=BOUNDS, allowed=EVERYWHERE,
+                limits=LIMITS, report=outcome.met.append,
+            )
+        )  # fmt: skip
+        joins = [host] if attack.expect == "refused" else [host, HONEST[0]]
+        async with hosts.open_node(VICTIM, joins, root / "victim", limits, mainline=mainline) as node:
+            await node.listen()
+            await trio.sleep(_BEFORE)
+            began = trio.current_time()
+            await _get(node, root / "fetched", outcome)
+            with suppress(Osp2pError):
+                await node.get(b"what nobody has", root / "nothing")
+            outcome.seconds = trio.current_time() - began
+            await _look_around(node, outcome)
+            await trio.sleep(_AFTERWARDS)
+        nursery.cancel_scope.cancel()
+    outcome.met = [event for event in outcome.met if event.host == VICTIM or event.why]
+    return outcome
+
+
+async def _get(node: Node, path: Path, outcome: Outcome) -> None:
+    try:
+        await node.get(NAME, path)
+    except Osp2pError as error:
+        outcome.errors[NAME] = error
+        return
+    if path.read_bytes() != CONTENT:
+        outcome.wrong.append("kept a wrong content")
+
+
+async def _look_around(node: Node, outcome: Outcome) -> None:
+    """Look for many things at a time; then see who the victim thinks is near, and whom it knows."""
+    overlay = node.overlay
+    assert overlay is not None
+    rng = random.Random(1)
+    keys = [rng.randbytes(20) for _ in range(_LOOKUPS)]
+    async with trio.open_nursery() as nursery:
+        for key in keys:
+            nursery.start_soon(overlay.find_peers, key)
+    for key in keys[:3]:
+        evil = sum(contact.address.host in EVIL for contact in await overlay.find_nodes(key))
+        if evil > LIMITS.max_lookup_same_network:
+            outcome.wrong.append(f"finds {evil} nodes of one network next to a key")
+    for bucket in overlay._engine.families[False].table.buckets:
+        evil = sum(neighbour.contact.address.host in EVIL for neighbour in bucket.neighbours)
+        if evil > LIMITS.max_bucket_same_network:
+            outcome.wrong.append(f"knows {evil} nodes of one network in a bucket")
