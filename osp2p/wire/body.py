@@ -44,7 +44,7 @@ class BodyParser:
             self._start = self._end = 0
         elif len(self._buffer) - self._end < _PIECE:
             rest = self._end - self._start
-            self._buffer[:rest] = self._view[self._start : self._end]
+            self._view[:rest] = self._view[self._start : self._end]
             self._start, self._end = 0, rest
         return self._view[self._end : self._end + _PIECE]
 

@@ -422,6 +422,18 @@ async def test_a_dripper_does_not_live_for_ever(autojump_clock: trio.testing.Moc
             nursery.cancel_scope.cancel()
 
 
+async def test_a_slow_disk_is_not_the_holders_fault(autojump_clock: trio.testing.MockClock) -> None:
+    taken = Taken()
+
+    async def take(first: int, data: memoryview) -> None:
+        await trio.sleep(LIMITS.idle_transfer_timeout * 3)
+        await taken.take(first, data)
+
+    async with client_of(HELLO, b"DATA %d\n" % len(BODY), OK, BODY) as (client, _):
+        await client.read_data(0, 9, take, print)
+    assert b"".join(data for _, data in taken.chunks) == BODY
+
+
 async def test_a_slow_holder_is_borne_as_long_as_it_moves(autojump_clock: trio.testing.MockClock) -> None:
     answer = HELLO + data(0, 0)
     taken = Taken()
