@@ -97,7 +97,7 @@ async def test_of_several_at_a_time_the_worst_counts() -> None:
     with pytest.raises(BoundReached):
         await together(raising(OtherSideLeft), raising(BoundReached), trio.sleep_forever)
     with pytest.raises(Unsound):
-        await together(raising(BoundReached), raising(Unsound))
+        await together(raising(OtherSideLeft), raising(Unsound), trio.sleep_forever)
 
 
 async def test_what_goes_on_beside_ends_with_the_work() -> None:

@@ -9,7 +9,7 @@ from osp2p.evil.encounter import Caller, Fact
 from osp2p.evil.families.malformed import ESCAPES
 from osp2p.evil.lying import SoundTracker
 from osp2p.evil.registry import attack
-from osp2p.evil.words import write_checksum
+from osp2p.evil.words import b3_of, write_checksum
 
 _MORE_ESCAPES = (
     b"%2E%2E%2F%2E%2E%2Fescaped",
@@ -154,5 +154,24 @@ async def list_the_same_page(caller: Caller) -> None:
     class Liar(SoundTracker):
         def listing(self, words: list[bytes]) -> bytes:
             return super().listing([])
+
+    await Liar(caller).run()
+
+
+@attack("listing/many-holders", against="downloader", role="tracker", breaks="max_lanes", expect="survived", within=120)
+async def list_many_holders(caller: Caller) -> None:
+    """Lists three hundred small files, each of them in other hands, none of which is there: whoever asks every holder
+    at a time has three hundred connections to open."""
+
+    class Liar(SoundTracker):
+        def names(self) -> list[bytes]:
+            return sorted([*super().names(), *(b"small-%03d" % number for number in range(300))])
+
+        def fact(self, name: bytes) -> Fact:
+            if not name.startswith(b"small-"):
+                return super().fact(name)
+            number = int(name[6:]) if name[6:].isdigit() else 0
+            host = b"127.9.%d.%d" % (1 + number // 100, 1 + number % 100)
+            return Fact(1000, b3_of(name), b"", (host + b":9",))
 
     await Liar(caller).run()
