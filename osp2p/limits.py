@@ -157,7 +157,8 @@ class Limits:
     """For a stranger's first request line to arrive in full."""
 
     min_upload_rate: float = 256.0
-    """Bytes per second, averaged over `upload_rate_window`, that a downloader must take; a slower one is dropped."""
+    """Bytes per second, averaged over `upload_rate_window`, that a downloader must take, as far as our own rate limit
+    lets it; a slower one is dropped."""
 
     upload_rate_window: float = 60 * SECONDS
     """Over what time `min_upload_rate` is averaged."""
@@ -358,7 +359,8 @@ class Limits:
     """Pause between asking one holder and the next, while none has given a byte."""
 
     slow_rate: float = 1.0 * MIB
-    """Bytes per second below which a base source is slow enough to ask another beside it."""
+    """Bytes per second below which a base source is slow enough to ask another beside it; less where our own link is
+    what is slow."""
 
     unproved_before_hedge: int = 256 * MIB
     """Bytes of a base transfer without an end after which another source is asked beside it; doubles each time."""
@@ -449,7 +451,7 @@ class Limits:
     """Longest such pause."""
 
     stall_timeout: float = 60 * SECONDS
-    """How long a fetch goes on without any new chunk before it is given up as stalled."""
+    """How long a fetch goes on without any bytes of a new chunk before it is given up as stalled."""
 
     retry_window: float = 3 * SECONDS
     """How long a file whose holders all failed for reasons that may pass (busy, gone) is asked for again."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import trio
 
 from osp2p.errors import ConnectionLost
 from osp2p.limits import Limits
 from osp2p.net.connection import Connection
 from osp2p.net.errors import deadline
+from osp2p.net.throttle import OwnTime
 from osp2p.wire.line import LineBuffer
 from osp2p.wire.reply import Reply, ReplyParser
 
@@ -47,7 +51,7 @@ class LineConnection:
             TimedOut, ConnectionLost.
         """
         if not len(self._buffer):
-            with deadline(at, str(self.connection.remote)):
+            with self._deadline(at):
                 if not await self._receive():
                     raise ConnectionLost(f"{self.connection.remote}: closed before it answered")
 
@@ -78,10 +82,20 @@ class LineConnection:
         Cancellation: what has arrived stays buffered; the next call goes on.
         """
         if (line := self._buffer.next_line()) is None:
-            with deadline(at, str(self.connection.remote)):
+            with self._deadline(at):
                 while line is None and await self._receive():
                     line = self._buffer.next_line()
         return line
+
+    @contextmanager
+    def _deadline(self, at: float) -> Iterator[None]:
+        """Bound the body by an absolute time, that moves on while our own rate limit holds us up.
+
+        Raises:
+            TimedOut.
+        """
+        with deadline(at, str(self.connection.remote)) as scope, OwnTime(self.connection, scope):
+            yield
 
     async def _receive(self) -> bool:
         """Wait for more bytes. Returns: False if the other side has ended its direction, as it may between lines."""
@@ -105,7 +119,7 @@ class LineConnection:
         """
         reply = self._replies.feed_line(begun) if begun is not None else None
         if reply is None and (reply := self._buffered_reply()) is None:
-            with deadline(at, str(self.connection.remote)):
+            with self._deadline(at):
                 while reply is None:
                     if not await self._receive():
                         raise ConnectionLost(f"{self.connection.remote}: closed before its answer was whole")
@@ -140,7 +154,7 @@ class LineConnection:
         Raises:
             TimedOut, ConnectionLost: the stream is ruined; close it.
         """
-        with deadline(at, str(self.connection.remote)):
+        with self._deadline(at):
             await self.connection.send(data)
 
     def close(self) -> None:

@@ -63,14 +63,14 @@ class _Turn:
         self.throttle = throttle
         self._at: float | None = None
 
-    async def ready(self) -> None:
-        """Wait for the turn."""
+    @property
+    def at(self) -> float:
+        """When it comes."""
         if self.throttle.rate is None:
-            return
+            return float("-inf")
         if self._at is None:
             self._at = self.throttle.free_at
-        if self._at > trio.current_time():
-            await trio.sleep_until(self._at)
+        return self._at
 
     def moved(self, count: int) -> None:
         """Account for bytes; for the next ones there is a turn of their own."""
@@ -78,16 +78,78 @@ class _Turn:
         self.throttle.moved(count, trio.current_time())
 
 
+class OwnTime:
+    """Keeps the time that our own limits take out of a deadline that the other side has to meet: a context manager.
+
+    Args:
+        connection: any; without limits there is nothing to keep out.
+        scope: whose deadline moves on while we wait for our own turn.
+
+    Attributes:
+        waited: seconds by which it has moved on.
+    """
+
+    __slots__ = ("_connection", "_deadline", "_scope", "_since", "_waits", "waited")
+
+    def __init__(self, connection: Connection, scope: trio.CancelScope) -> None:
+        self._connection = connection if isinstance(connection, ThrottledConnection) else None
+        self._scope = scope
+        self._waits = 0
+        self._since = self._deadline = 0.0
+        self.waited = 0.0
+
+    def __enter__(self) -> OwnTime:
+        if self._connection is not None:
+            self._connection.own_times[self] = None
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._connection is not None:
+            del self._connection.own_times[self]
+
+    def begin(self) -> None:
+        """We begin to wait."""
+        if not self._waits:
+            self._since, self._deadline = trio.current_time(), self._scope.deadline
+            self._scope.deadline = float("inf")
+        self._waits += 1
+
+    def end(self) -> None:
+        """We have waited."""
+        self._waits -= 1
+        if not self._waits:
+            waited = trio.current_time() - self._since
+            self._scope.deadline = self._deadline + waited
+            self.waited += waited
+
+
 class ThrottledConnection:
     """A connection whose bytes obey two limits. See `Connection` for its methods.
 
     The wait comes before the bytes move, so that a cancelled call has lost none, nor its turn.
+
+    Attributes:
+        own_times: the deadlines that do not run while it waits.
     """
 
     def __init__(self, connection: Connection, up: Throttle, down: Throttle) -> None:
         self._connection = connection
         self._up = _Turn(up)
         self._down = _Turn(down)
+        self.own_times: dict[OwnTime, None] = {}
+
+    async def _wait_for(self, turn: _Turn) -> None:
+        """Wait for the turn of one direction."""
+        if turn.at <= trio.current_time():
+            return
+        own_times = list(self.own_times)
+        for own_time in own_times:
+            own_time.begin()
+        try:
+            await trio.sleep_until(turn.at)
+        finally:
+            for own_time in own_times:
+                own_time.end()
 
     @property
     def remote(self) -> Address:
@@ -98,13 +160,13 @@ class ThrottledConnection:
         return self._connection.local
 
     async def receive(self, max_bytes: int) -> bytes:
-        await self._down.ready()
+        await self._wait_for(self._down)
         data = await self._connection.receive(self._down.throttle.slice(max_bytes))
         self._down.moved(len(data))
         return data
 
     async def receive_into(self, buffer: memoryview, *, gather: bool = False) -> int:
-        await self._down.ready()
+        await self._wait_for(self._down)
         count = await self._connection.receive_into(buffer[: self._down.throttle.slice(len(buffer))], gather=gather)
         self._down.moved(count)
         return count
@@ -112,14 +174,14 @@ class ThrottledConnection:
     async def send(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
-            await self._up.ready()
+            await self._wait_for(self._up)
             piece = rest[: self._up.throttle.slice(len(rest))]
             await self._connection.send(piece)
             self._up.moved(len(piece))
             rest = rest[len(piece) :]
 
     async def send_file_some(self, fd: int, offset: int, count: int) -> int:
-        await self._up.ready()
+        await self._wait_for(self._up)
         moved = await self._connection.send_file_some(fd, offset, self._up.throttle.slice(count))
         self._up.moved(moved)
         return moved
@@ -155,6 +217,11 @@ class ThrottledNetwork:
         self._network = network
         self._up = Throttle(up)
         self._down = Throttle(down)
+
+    @property
+    def is_down_full(self) -> bool:
+        """Whether as much arrives just now as the limit allows."""
+        return self._down.free_at > trio.current_time()
 
     def throttled(self, connection: Connection) -> Connection:
         """The same connection, under the limits."""

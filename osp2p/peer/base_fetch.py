@@ -37,7 +37,9 @@ from osp2p.limits import KIB, MIB, Limits
 from osp2p.net import Connection, Network
 from osp2p.net.errors import deadline
 from osp2p.net.groups import one_error
+from osp2p.net.throttle import OwnTime
 from osp2p.peer.events import Report, Source, SourceFailed, TransferProgress
+from osp2p.peer.link_rate import LinkRate
 from osp2p.peer.picker import Race, Runner
 from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.wire.address import Address
@@ -160,6 +162,7 @@ class BaseFetch:
         refresh: asks the trackers again; a TrackerError of it only means that they name nobody else.
         report: takes `SourceFailed` and `TransferProgress`.
         prove: tells whether a copy is the wanted content, where its content id is what proves it; then no MD5 counts.
+        link: what our own link takes.
     """
 
     def __init__(
@@ -174,6 +177,7 @@ class BaseFetch:
         refresh: Callable[[], Awaitable[TrackerFacts]],
         report: Report,
         prove: Callable[[Part], Awaitable[bool]] | None = None,
+        link: LinkRate | None = None,
     ) -> None:
         self._name = name
         self._md5 = facts.md5 if prove is None else None
@@ -184,7 +188,8 @@ class BaseFetch:
         self._new_part = new_part
         self._refresh = refresh
         self._report = report
-        self._race = Race(limits, rng)
+        self._link = link or LinkRate()
+        self._race = Race(limits, rng, self._link)
         self._race.add(_whole(facts.holders))
         self._scopes: dict[Runner, trio.CancelScope] = {}
         self._changed = trio.Event()
@@ -212,6 +217,7 @@ class BaseFetch:
 
         Cancellation: every temporary file is discarded.
         """
+        self._link.fetches += 1
         try:
             with one_error():
                 await self._run_race()
@@ -219,6 +225,8 @@ class BaseFetch:
             if self._copy is not None:
                 self._copy.part.discard()
             raise
+        finally:
+            self._link.fetches -= 1
         if self._copy is None:
             raise self._fatal or self._verdict()
         return self._copy
@@ -311,7 +319,8 @@ class BaseFetch:
         self._count(entry, 0)
         connection = await self._connect(entry.address)
         try:
-            with deadline(trio.current_time() + self._limits.send_timeout, str(entry.address)):
+            at = trio.current_time() + self._limits.send_timeout
+            with deadline(at, str(entry.address)) as scope, OwnTime(connection, scope):
                 await connection.send(write_request(b"GET", self._name, b"OSP2P"))
             await self._receive_body(connection, runner, body)
         except ConnectionLost:
@@ -356,8 +365,11 @@ class BaseFetch:
         while True:
             now = trio.current_time()
             with trio.move_on_at(min(last + patience, now + limits.silence_check)) as scope:
-                count = await connection.receive_into(buffer)
+                with OwnTime(connection, scope) as own_time:
+                    count = await connection.receive_into(buffer)
             now = trio.current_time()
+            last += own_time.waited
+            window_start += own_time.waited
             if scope.cancelled_caught:
                 if body.looks_whole(now - last, limits):
                     return

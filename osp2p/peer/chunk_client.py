@@ -15,6 +15,7 @@ from osp2p.errors import ChecksumMismatch, ConnectionLost, MalformedLine, Remote
 from osp2p.limits import Limits
 from osp2p.net import LineConnection, Network
 from osp2p.net.errors import deadline
+from osp2p.net.throttle import OwnTime
 from osp2p.wire.address import Address
 from osp2p.wire.entry import parse_b3, parse_number
 from osp2p.wire.ranges import parse_ranges, write_ranges
@@ -88,6 +89,10 @@ class HolderState:
     delta: bool
 
 
+def _ignore(count: int) -> None:
+    """Nobody wants to know."""
+
+
 class ChunkClient:
     """A connection behind HELLO. Requests are sent ahead of their answers, which come in order.
 
@@ -112,6 +117,8 @@ class ChunkClient:
         self.spare = _BUFFERS - 1
         self._said_hello = False
         self._greeted = False
+        #: Called now and then, in the middle of an answer, with the number of bytes that have come since the last call.
+        self.comes: Callable[[int], None] = _ignore
 
     @property
     def remote(self) -> Address:
@@ -271,8 +278,11 @@ class ChunkClient:
         """Read chunks into several buffers in turn, so that one can be filled while the others are written."""
         least = self._limits.thread_batch
         batch = max(1, least // self._each) if self._length(first, last) >= least else 1
-        with trio.move_on_after(self._limits.idle_transfer_timeout) as scope:
-            watch = _Watch(self._limits, scope, trio.current_time())
+        with (
+            trio.move_on_after(self._limits.idle_transfer_timeout) as scope,
+            OwnTime(self._lines.connection, scope) as own_time,
+        ):
+            watch = _Watch(self._limits, scope, own_time, self.comes)
             while first <= last:
                 end = min(last, first + batch - 1)
                 data = self._next_buffer(self._length(first, end))
@@ -303,15 +313,23 @@ class ChunkClient:
 
 
 class _Watch:
-    """Keeps the deadline of a body: neither `idle_transfer_timeout` of silence, nor less than `min_rate`."""
+    """Keeps the deadline of a body: neither `idle_transfer_timeout` of silence, nor less than `min_rate`.
 
-    def __init__(self, limits: Limits, scope: trio.CancelScope, now: float) -> None:
+    What our own rate limit takes is not the holder's time.
+    """
+
+    def __init__(
+        self, limits: Limits, scope: trio.CancelScope, own_time: OwnTime, comes: Callable[[int], None]
+    ) -> None:
+        now = trio.current_time()
         self._limits = limits
         self._scope = scope
+        self._own_time = own_time
+        self._comes = comes
         self._pause = min(_LOOK, limits.idle_transfer_timeout / 4)
         self._next_look = now + self._pause
         self._window_end = now + limits.rate_window
-        self._moved = 0
+        self._moved = self._told = 0
 
     def moved(self, count: int, now: float) -> None:
         """Note bytes, and move the deadline on: into the past, if they came too slowly."""
@@ -320,11 +338,13 @@ class _Watch:
             return
         self._next_look = now + self._pause
         self._scope.deadline = now + self._limits.idle_transfer_timeout
-        if now >= self._window_end:
+        self._comes(self._moved - self._told)
+        self._told = self._moved
+        if now >= self._window_end + self._own_time.waited:
             if self._moved < self._limits.min_rate * self._limits.rate_window:
                 self._scope.deadline = now
-            self._window_end = now + self._limits.rate_window
-            self._moved = 0
+            self._window_end = now - self._own_time.waited + self._limits.rate_window
+            self._moved = self._told = 0
 
     @contextmanager
     def paused(self) -> Iterator[None]:

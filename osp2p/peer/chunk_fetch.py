@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
-from osp2p.content.chunks import content_id
+from osp2p.content.chunks import chunk_size, content_id
 from osp2p.errors import (
     ChecksumMismatch,
     ConnectFailed,
@@ -32,6 +32,7 @@ from osp2p.peer.chunk_client import Content, NotHere, open_holder
 from osp2p.peer.events import Report, Source, SourceFailed
 from osp2p.peer.holder_fetch import HolderFetch
 from osp2p.peer.intake import Intake, Store
+from osp2p.peer.link_rate import LinkRate
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
 
@@ -49,6 +50,7 @@ class ChunkFetch:
         refresh: asks the trackers for holders of this content again.
         gained: called when chunks, or the chunk list, were put into the store.
         report: takes `SourceFailed` and `TransferProgress`.
+        link: what our own link takes.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class ChunkFetch:
         refresh: Callable[[], Awaitable[Iterable[PeerEntry]]],
         gained: Callable[[], None],
         report: Report,
+        link: LinkRate | None = None,
     ) -> None:
         self._content = content
         self._store = store
@@ -78,6 +81,9 @@ class ChunkFetch:
         self._seen: set[Address] = set()
         self._again: set[Address] = set()
         self._running = 0
+        self._link = link or LinkRate()
+        self._places = self._link.first_sources(chunk_size(content.size), limits.max_chunk_sources)
+        self._next_place = trio.current_time() + limits.hedge_after
         self._last_talk = trio.current_time()
         self._last_error: Osp2pError | None = None
         self._add(holders)
@@ -144,7 +150,8 @@ class ChunkFetch:
         while not intake.picker.complete:
             if intake.fatal is not None:
                 return intake.fatal
-            while self._crowded() and self._running < self._limits.max_chunk_sources:
+            self._make_places()
+            while self._crowded() and self._running < self._places:
                 self._running += 1
                 nursery.start_soon(self._use, (self._seeds or self._partial).popleft())
             give_up_at = intake.last_progress + self._limits.stall_timeout
@@ -154,8 +161,16 @@ class ChunkFetch:
                 give_up_at = min(give_up_at, intake.disputed_at + self._limits.hedge_after)
             if trio.current_time() >= give_up_at:
                 return self._verdict()
-            await intake.wait_changed(give_up_at)
+            await intake.wait_changed(min(give_up_at, self._next_place))
         return None
+
+    def _make_places(self) -> None:
+        """Where the user's limit keeps the holders at work few, have one more now and then, as long as it may help."""
+        if self._places == self._limits.max_chunk_sources:
+            self._next_place = float("inf")
+        elif trio.current_time() >= self._next_place:
+            self._places += self._link.has_room
+            self._next_place = trio.current_time() + self._limits.hedge_after
 
     def _crowded(self) -> bool:
         """Whether there are holders that nobody talks to."""

@@ -32,6 +32,7 @@ class HolderFetch:
         self, client: ChunkClient, key: Address, intake: Intake, network: Network, crowded: Callable[[], bool]
     ) -> None:
         self._client = client
+        client.comes = intake.comes
         self._key = key
         self._intake = intake
         self._picker = intake.picker

@@ -100,8 +100,9 @@ class Intake:
         self._fetched: dict[Address, int] = {}
         self._errors: dict[Address, Osp2pError] = {}
         self.resumed = self.done = sum(self._length(first, last) for first, last in store.chunks.ranges())
-        #: When a chunk last arrived.
+        #: When bytes last came that may be of use.
         self.last_progress = trio.current_time()
+        self._unproved = 0
         #: When the chunk list may be asked for, of one more holder.
         self.list_due = 0.0
         #: Whoever is about to deliver.
@@ -213,6 +214,12 @@ class Intake:
 
     # --- chunks ---
 
+    def comes(self, count: int) -> None:
+        """Bytes of a chunk have come, that is not whole yet. They are progress, unless nothing ever comes of them."""
+        self._unproved += count
+        if self._unproved <= 2 * self.limits.max_chunk_sources * self._each:
+            self.last_progress = trio.current_time()
+
     def heard(self, key: Address, count: int) -> None:
         """Bytes of chunks came from a holder."""
         self._fetched[key] += count
@@ -297,6 +304,7 @@ class Intake:
             left &= ~here
             self.done += self._length(first, last)
             self.last_progress = trio.current_time()
+            self._unproved = 0
         self._gained()
         if left:
             self.picker.let_go(left)

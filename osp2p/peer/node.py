@@ -23,6 +23,7 @@ from osp2p.peer.announce import Announcer, own_address
 from osp2p.peer.calling import Calling, CallingNode
 from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone
+from osp2p.peer.link_rate import LinkRate
 from osp2p.peer.many_fetch import ManyFetch
 from osp2p.peer.offer import Offer
 from osp2p.peer.ports import open_ports
@@ -92,7 +93,8 @@ class Node(CallingNode):
         self._sources = Sources([self._trackers] if trackers else [], limits)
         self._questions = Questions(lambda: self._sources, self._trackers.holder_counts, self._own_addresses)
         self._trackers_answer = True
-        self._prober = Prober(self._throttled, limits)
+        self._prober = Prober(network, limits)
+        self._link = LinkRate(limit_down, lambda: self._throttled.is_down_full)
         self._alias = alias
         self._sharing = Sharing(open_cache, limits, report, without)
         self._server = UploadServer(self._sharing, limits, report)
@@ -421,6 +423,7 @@ class Node(CallingNode):
             contents=partial(self._questions.contents, wanted),
             prober=self._prober,
             own=self._own_addresses,
+            link=self._link,
             fetching=self._fetching,
             fetched=self._sharing.fetched,
         )

@@ -16,8 +16,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from osp2p.limits import Limits
+from osp2p.peer.link_rate import LinkRate
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
+
+#: A further holder has helped where all together give so many times what the others gave before.
+_HELPS = 1.25
+
+#: Those who share a link give at least such a part of what another one gives.
+_EVEN = 0.5
+
+#: From how many pieces on a rate tells anything: bursts now and then do not.
+_PIECES = 8
+
+#: A further holder tells something if it gives at least such a part of what the others gave before.
+_COUNTS = 0.3
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +42,11 @@ class Runner:
         started: when it was asked.
         patient: whether it stays, however long it gives nothing, because it was dropped before.
         suspicion: whether it was asked because another has given so much.
+        beside: bytes per second that the others gave when it was asked because they were slow; None: it was asked for
+            another reason, or it is known by now whether that has helped.
         received: bytes of its answer.
+        pieces: in how many pieces they came.
+        first: when the first byte came.
         last: when the last byte came, or when it was asked.
         samples: (time, received) pairs of the last seconds, oldest first.
     """
@@ -38,7 +55,10 @@ class Runner:
     started: float
     patient: bool = False
     suspicion: bool = False
+    beside: float | None = None
     received: int = 0
+    pieces: int = 0
+    first: float = 0.0
     last: float = 0.0
     samples: list[tuple[float, int]] = field(default_factory=list)
 
@@ -55,11 +75,13 @@ class Race:
         limits: `hedge_after`, `max_connecting`, `max_sources_per_file`, `max_source_tries`, `unproved_before_hedge`,
             `slow_rate`, `connect_stagger`.
         rng: orders the holders.
+        link: what our own link takes.
     """
 
-    def __init__(self, limits: Limits, rng: random.Random) -> None:
+    def __init__(self, limits: Limits, rng: random.Random, link: LinkRate | None = None) -> None:
         self._limits = limits
         self._rng = rng
+        self._link = link or LinkRate()
         self._waiting: list[PeerEntry] = []
         self._seen: set[Address] = set()
         self._known: set[Address] = set()
@@ -68,6 +90,7 @@ class Race:
         self._running: dict[Runner, None] = {}
         self._newest: Runner | None = None
         self._suspicions = 0
+        self._judged_at = float("-inf")
 
     @property
     def running(self) -> list[Runner]:
@@ -105,7 +128,9 @@ class Race:
         entry = self._waiting.pop(0)
         suspicion = bool(live) and self._gave_much(live)
         self._suspicions += suspicion
-        runner = Runner(entry, now, entry.address in self._dropped_once, suspicion, last=now)
+        tells = bool(live) and not suspicion and all(other.pieces >= _PIECES for other in live)
+        beside = sum(other.rate(now) for other in live) if tells else None
+        runner = Runner(entry, now, entry.address in self._dropped_once, suspicion, beside, last=now)
         self._running[runner] = None
         self._newest = runner
         return runner
@@ -115,11 +140,34 @@ class Race:
         if runner in self._running and not self._live(now):
             for silent in [other for other in self._running if other is not runner and _may_go(other)]:
                 self._drop(silent, 0)
+        if not runner.received:
+            runner.first = now
         runner.received += count
+        runner.pieces += 1
         runner.last = now
         if not runner.samples or now - runner.samples[-1][0] >= self._limits.hedge_after / 4:
             runner.samples.append((now, runner.received))
             del runner.samples[:-5]
+        if runner.beside is not None and runner in self._running and now - runner.first >= self._limits.hedge_after:
+            self._judge(runner, runner.beside, now)
+
+    def _judge(self, runner: Runner, before: float, now: float) -> None:
+        """See whether a holder that was asked beside slow ones has helped, or only takes from what the others give.
+
+        If so, our own link is what is slow, and it is dropped, since the others are further. It says nothing if it is
+        slow itself, or if the others give much less than it does: then they have become slower by themselves.
+        """
+        runner.beside = None
+        others = sum(other.rate(now) for other in self._live(now) if other is not runner)
+        rate = runner.rate(now)
+        if others + rate >= _HELPS * before:
+            self._link.show_room()
+        elif rate >= _COUNTS * before and others >= _EVEN * rate and runner.pieces >= _PIECES:
+            self._link.show_full(others + rate)
+            self._judged_at = now
+            self._leave(runner)
+            self._dropped.append(runner)
+            self._waiting.append(runner.entry)
 
     def ended(self, runner: Runner, *, again: bool = False) -> None:
         """Note that a holder is not asked any more; of one that was dropped that is known already.
@@ -159,8 +207,10 @@ class Race:
         if self._gave_much(live):
             return now
         best = max(live, key=lambda runner: runner.rate(now))
-        since = max(best.started, self._newest_start) if best.rate(now) < self._limits.slow_rate else best.last
-        return since + self._limits.hedge_after
+        is_slow = best.rate(now) < self._link.slow_rate(self._limits.slow_rate)
+        since = max(best.started, self._newest_start, self._judged_at) if is_slow else best.last
+        on_trial = [runner.last for runner in live if runner.beside is not None]  # they are judged, or fall silent
+        return max([since, *on_trial]) + self._limits.hedge_after
 
     @property
     def _newest_start(self) -> float:

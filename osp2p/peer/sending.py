@@ -9,6 +9,7 @@ import trio
 from osp2p.errors import ConnectionLost, SourceChanged
 from osp2p.limits import Limits
 from osp2p.net import Connection
+from osp2p.net.throttle import OwnTime
 
 
 class Sender:
@@ -31,11 +32,11 @@ class Sender:
 
         Raises:
             SourceChanged: the file ended early.
-            ConnectionLost: the other side is gone, or takes less than the least rate.
+            ConnectionLost: the other side is gone, or takes less than the least rate, though our own limit allows more.
         """
         least = self._limits.min_upload_rate * self._limits.upload_rate_window
         sent = window_sent = 0
-        with trio.move_on_after(self._limits.upload_rate_window) as window:
+        with trio.move_on_after(self._limits.upload_rate_window) as window, OwnTime(connection, window):
             while sent < count:
                 moved = await connection.send_file_some(fd, offset + sent, count - sent)
                 if moved == 0:

@@ -20,6 +20,7 @@ from osp2p.errors import ConnectionLost, MalformedLine, NetworkError, RemoteProt
 from osp2p.limits import Limits
 from osp2p.net import Connection, Network
 from osp2p.net.errors import deadline
+from osp2p.net.throttle import OwnTime
 from osp2p.peer.chunk_client import HELLO
 from osp2p.peer.events import Report, Source, TransferDone, TransferStarted
 from osp2p.peer.tracker_facts import TrackerFacts
@@ -135,7 +136,7 @@ class SmallFetch:
         pace = _Pace(limits)
         while todo or self._ahead or hello:
             requests = hello + self._next_requests(todo)
-            with deadline(pace.at, str(connection.remote)):
+            with deadline(pace.at, str(connection.remote)) as scope, OwnTime(connection, scope) as own_time:
                 if requests:
                     await connection.send(requests)
                     hello = b""
@@ -143,7 +144,7 @@ class SmallFetch:
                     break
                 asked_at = trio.current_time()
                 count = await connection.receive_into(answers.space())
-            pace.received(count, trio.current_time() - asked_at)
+            pace.received(count, trio.current_time() - asked_at, own_time.waited)
             if count == 0:
                 raise ConnectionLost(f"{connection.remote}: closed before all was answered")
             answers.received(count)
@@ -231,14 +232,18 @@ class _Pace:
         """From now on the next answer is waited for."""
         self.at = trio.current_time() + self._limits.first_byte_timeout
 
-    def received(self, count: int, seconds: float) -> None:
+    def received(self, count: int, seconds: float, own_time: float) -> None:
         """Note bytes, and how long they were waited for.
+
+        Args:
+            own_time: how much of that our own rate limit took.
 
         Raises:
             TimedOut: they come too slowly.
         """
         self._bytes += count
-        self._seconds += seconds
+        self._seconds += seconds - own_time
+        self.at += own_time
         window = self._limits.rate_window
         if self._seconds >= window:
             if self._bytes < self._limits.min_rate * window:

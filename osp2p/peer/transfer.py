@@ -47,6 +47,7 @@ from osp2p.peer.events import (
     TransferFailed,
     TransferStarted,
 )
+from osp2p.peer.link_rate import LinkRate
 from osp2p.peer.offer import Offer
 from osp2p.peer.probe import Prober, speaks
 from osp2p.peer.tracker_facts import ListedContent, TrackerFacts
@@ -89,6 +90,7 @@ class Surroundings:
         contents: asks them who holds each content that they list of it.
         prober: finds out who speaks OSP2P/2 where no tracker knows.
         own: where this node listens, as it was last told to a tracker.
+        link: what our own link takes.
         fetching: offers what is fetched to others, as long as its body runs.
         fetched: goes on offering it, from its final path.
     """
@@ -101,6 +103,7 @@ class Surroundings:
     contents: Callable[[Sequence[ListedContent]], Awaitable[tuple[NamedContent, ...]]]
     prober: Prober
     own: Callable[[], set[Address]]
+    link: LinkRate
     fetching: Callable[[Offer], AbstractContextManager[None]]
     fetched: Callable[[Offer, Path], None]
 
@@ -327,6 +330,7 @@ class Transfer:
             refresh=self._around.facts,
             report=self._report,
             prove=prove if b3 else None,
+            link=self._around.link,
         )
         self._fetches.append(fetch)
         copy = await fetch.run()
@@ -384,6 +388,7 @@ class Transfer:
                 refresh=refresh,
                 gained=gained,
                 report=self._report,
+                link=self._around.link,
             )
             self._fetches.append(fetch)
             await fetch.run()

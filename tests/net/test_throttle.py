@@ -6,8 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from osp2p.net import Connection, MemoryNetwork
-from osp2p.net.throttle import Throttle, ThrottledNetwork
+from osp2p.errors import TimedOut
+from osp2p.limits import Limits
+from osp2p.net import Connection, LineConnection, MemoryNetwork
+from osp2p.net.throttle import OwnTime, Throttle, ThrottledNetwork
 
 
 async def _move(throttle: Throttle, total: int) -> None:
@@ -105,3 +107,95 @@ async def test_who_looks_up_now_and_then_still_has_a_turn(autojump_clock: MockCl
         nursery.cancel_scope.cancel()
     assert 0.9 * rate * 60 <= sum(received) <= 1.1 * rate * 60 + 40 * 5000
     assert min(received) >= 0.8 * max(received)
+
+
+async def test_the_wait_for_our_own_turn_is_not_the_other_sides_time(autojump_clock: MockClock) -> None:
+    network = ThrottledNetwork(MemoryNetwork(), None, 1000)
+    listener = await network.listen(80)
+    client = await network.connect("127.0.0.1", 80)
+    server = await listener.accept()
+    await server.send(bytes(10_000))
+    received = 0
+    with trio.move_on_after(3) as scope, OwnTime(client, scope) as own_time:
+        while received < 10_000:
+            received += len(await client.receive(65536))
+        await trio.sleep(2)
+        assert trio.current_time() == pytest.approx(12, rel=0.1)
+        assert own_time.waited == pytest.approx(10, rel=0.1)
+        await client.receive(1)
+        raise AssertionError("the other side has fallen silent")
+    assert scope.cancelled_caught
+    assert trio.current_time() == pytest.approx(13, rel=0.1)
+
+
+async def test_waits_in_both_directions_at_a_time_count_once(autojump_clock: MockClock) -> None:
+    network = ThrottledNetwork(MemoryNetwork(capacity=1 << 20), 1000, 1000)
+    listener = await network.listen(80)
+    client = await network.connect("127.0.0.1", 80)
+    server = await listener.accept()
+    await server.send(bytes(10_000))
+
+    async def receive() -> None:
+        received = 0
+        while received < 10_000:
+            received += len(await client.receive(65536))
+
+    with trio.fail_after(3) as scope, OwnTime(client, scope) as own_time:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            nursery.start_soon(client.send, bytes(10_000))
+        assert own_time.waited == pytest.approx(10, rel=0.1)
+        assert scope.deadline - trio.current_time() == pytest.approx(3, abs=0.2)
+
+
+async def test_a_cancelled_wait_leaves_the_deadline_as_it_was(autojump_clock: MockClock) -> None:
+    network = ThrottledNetwork(MemoryNetwork(), None, 1000)
+    listener = await network.listen(80)
+    client = await network.connect("127.0.0.1", 80)
+    await (await listener.accept()).send(bytes(10_000))
+    with trio.move_on_after(5) as scope, OwnTime(client, scope):
+        await client.receive(65536)
+        with trio.move_on_after(0.5):
+            await client.receive(65536)
+        assert scope.deadline == pytest.approx(5.5)
+        await client.receive(65536)
+
+
+async def test_without_a_limit_there_is_no_own_time(autojump_clock: MockClock) -> None:
+    memory = MemoryNetwork()
+    listener = await memory.listen(80)
+    client = await memory.connect("127.0.0.1", 80)
+    await (await listener.accept()).send(b"x")
+    with trio.move_on_after(5) as scope, OwnTime(client, scope) as own_time:
+        await client.receive(1)
+        await client.receive(1)
+    assert scope.cancelled_caught
+    assert (trio.current_time(), own_time.waited) == (5, 0)
+
+
+async def test_lines_are_read_and_sent_by_deadlines_of_the_other_side(autojump_clock: MockClock) -> None:
+    network = ThrottledNetwork(MemoryNetwork(capacity=1 << 20), 1000, 1000)
+    listener = await network.listen(80)
+    lines = LineConnection(await network.connect("127.0.0.1", 80), Limits())
+    server = await listener.accept()
+    await lines.send(bytes(20_000), trio.current_time() + 1)
+    assert trio.current_time() == pytest.approx(20, rel=0.1)
+    await server.send(b"x" * 3000 + b"\n" + b"FILE a\n" * 1000 + b"200 x\n")
+    assert len(await lines.read_line(trio.current_time() + 1) or b"") == 3000
+    assert len((await lines.read_reply(trio.current_time() + 1)).data) == 1000
+    with pytest.raises(TimedOut):
+        await lines.read_reply(trio.current_time() + 1)
+
+
+@pytest.mark.parametrize("rate", [50_000.0, 1_000_000.0])
+async def test_whether_a_limit_is_used_up(autojump_clock: MockClock, rate: float) -> None:
+    network = ThrottledNetwork(MemoryNetwork(capacity=1 << 22), None, rate)
+    listener = await network.listen(80)
+    client = await network.connect("127.0.0.1", 80)
+    assert not network.is_down_full
+    await (await listener.accept()).send(bytes(int(rate)))
+    for _ in range(10):
+        await client.receive(65536)
+    assert network.is_down_full
+    await trio.sleep(10)
+    assert not network.is_down_full

@@ -20,9 +20,11 @@ from osp2p.errors import Osp2pError, StoreError, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Connection, MemoryNetwork, serve_connections
 from osp2p.net.memory_link import Link
+from osp2p.net.throttle import ThrottledNetwork
 from osp2p.peer.chunk_client import Content
 from osp2p.peer.chunk_fetch import ChunkFetch
 from osp2p.peer.events import Event, SourceFailed, TransferProgress, Uploaded
+from osp2p.peer.link_rate import LinkRate
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.wire.address import Address
@@ -114,6 +116,8 @@ class Peer:
         fetches: whether it fetches what is missing.
         handler: what serves its connections, if not an upload server.
         delay: seconds after the beginning at which it comes.
+        limit_up: bytes per second that its user allows; None: any number.
+        limit_down: likewise.
         events: what it was told, and when.
         finished: when its fetch ended, and `error` how.
         scope: cancelled, it is gone.
@@ -126,6 +130,8 @@ class Peer:
     fetches: bool
     handler: Handler | None
     delay: float
+    limit_up: float | None = None
+    limit_down: float | None = None
     fetch: ChunkFetch | None = None
     events: list[tuple[float, Event]] = field(default_factory=list)
     finished: float | None = None
@@ -136,7 +142,8 @@ class Peer:
     def __post_init__(self) -> None:
         truth = self.swarm.truth
         self.address = Address(f"10.0.{self.number // 200}.{self.number % 200 + 1}", PORT)
-        self.network = self.swarm.network.host(self.address.host, link=self.link)
+        host = self.swarm.network.host(self.address.host, link=self.link)
+        self.network = ThrottledNetwork(host, self.limit_up, self.limit_down)
         self.offer = Offer(
             truth.content.name,
             truth.content.size,
@@ -195,7 +202,11 @@ class Peer:
             await self.swarm.barrier.wait()
             await trio.sleep(self.delay)
         listener = await self.network.listen(PORT)
-        server = self.handler or UploadServer(self, self.swarm.limits, self.report).serve
+        serve = self.handler or UploadServer(self, self.swarm.limits, self.report).serve
+
+        async def server(connection: Connection) -> None:
+            await serve(self.network.throttled(connection))
+
         try:
             with self.scope:
                 async with trio.open_nursery() as nursery:
@@ -225,6 +236,7 @@ class Peer:
             refresh=self.swarm.refresh,
             gained=self._gained,
             report=self.report,
+            link=LinkRate(self.limit_down, lambda: self.network.is_down_full),
         )
         try:
             await self.fetch.run()
@@ -274,6 +286,8 @@ class Swarm:
         down: float | None = None,
         latency: float = 0.0,
         delay: float = 0.0,
+        limit_up: float | None = None,
+        limit_down: float | None = None,
     ) -> Peer:
         """Put a peer on the network: one that fetches, unless it is said otherwise.
 
@@ -283,11 +297,12 @@ class Swarm:
             handler: what serves its connections; what it has is then no matter.
             up: bytes per second, as `down`; without both and without latency, it has no link that could limit it.
             delay: seconds after the beginning at which it comes.
+            limit_up: bytes per second that its user allows, as `limit_down`.
         """
         fetches = not seed and has is None and handler is None
         store = SharedStore(self.truth, has or ()) if fetches or has is not None else None
         link = Link(up, down, latency) if up or down or latency else None
-        peer = Peer(self, len(self.peers), link, store, fetches, handler, delay)
+        peer = Peer(self, len(self.peers), link, store, fetches, handler, delay, limit_up, limit_down)
         self.peers.append(peer)
         return peer
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from osp2p.limits import MIB, Limits
+from osp2p.peer.link_rate import LinkRate
 from osp2p.peer.picker import Race, Runner
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
@@ -243,6 +246,108 @@ def test_much_of_an_endless_file_makes_others_be_asked_and_more_each_time() -> N
     assert len(started(made, 0.3)) == 1
 
 
+# --- our own link ---
+
+SLOW = LIMITS.slow_rate / 4
+
+
+def run_race(
+    made: Race, rates: Callable[[list[Runner]], dict[Runner, float]], begin: float, end: float
+) -> list[Runner]:
+    """Let holders give as `rates` says of those that are running. Returns: who was asked, in order."""
+    asked: list[Runner] = []
+    now = begin
+    while now < end:
+        while (runner := made.start(now)) is not None:
+            asked.append(runner)
+        made.take_dropped()
+        now += 0.05
+        for runner, rate in rates(made.running).items():
+            if runner in made.running:
+                made.received(runner, int(rate * 0.05), now)
+    return asked
+
+
+def shared(running: list[Runner]) -> dict[Runner, float]:
+    """A link that all share evenly."""
+    return {runner: SLOW / len(running) for runner in running}
+
+
+def race_on(link: LinkRate, count: int = 5) -> Race:
+    made = Race(LIMITS, random.Random(1), link)
+    made.add(holders(count))
+    return made
+
+
+def test_on_a_slow_link_one_holder_is_tried_beside_the_first_and_no_more() -> None:
+    link = LinkRate()
+    made = race_on(link)
+    asked = run_race(made, shared, 0, 60)
+    assert len(asked) == 2
+    assert made.running == asked[:1]
+    assert link.slow_rate(LIMITS.slow_rate) == pytest.approx(SLOW / 2, rel=0.1)
+    assert len(run_race(race_on(link), shared, 0, 60)) == 1, "the next file knows the link"
+
+
+def test_on_a_fast_link_slow_holders_have_others_beside_them() -> None:
+    link = LinkRate()
+    made = race_on(link)
+    asked = run_race(made, lambda running: dict.fromkeys(running, SLOW), 0, 60)
+    assert len(asked) == LIMITS.max_sources_per_file
+    assert made.running == asked
+    assert link.slow_rate(LIMITS.slow_rate) == LIMITS.slow_rate
+
+
+@pytest.mark.parametrize(("first", "then"), [(1.0, 0.01), (0.05, 1.0)])
+def test_one_that_is_slow_beside_another_is_no_sign_of_a_full_link(first: float, then: float) -> None:
+    """Neither a first one that becomes slow by itself, nor a second one that is."""
+    link = LinkRate()
+    made = race_on(link, 2)
+
+    def rates(running: list[Runner]) -> dict[Runner, float]:
+        return {running[0]: SLOW * (first if len(running) > 1 else 1.0), **dict.fromkeys(running[1:], SLOW * then)}
+
+    asked = run_race(made, rates, 0, 10)
+    assert len(asked) == 2
+    assert made.running == asked
+    assert link.slow_rate(LIMITS.slow_rate) == LIMITS.slow_rate
+
+
+def test_a_link_that_becomes_slower_still_is_tried_anew() -> None:
+    link = LinkRate()
+    made = race_on(link)
+    assert len(run_race(made, shared, 0, 10)) == 2
+    slower = run_race(made, lambda running: {one: rate / 10 for one, rate in shared(running).items()}, 10, 40)
+    assert 1 <= len(slower) <= 8
+    assert len(made.running) <= 2
+    assert link.slow_rate(LIMITS.slow_rate) < SLOW / 4
+
+
+def test_a_limit_of_the_users_is_what_the_link_takes() -> None:
+    assert len(run_race(race_on(LinkRate(SLOW)), shared, 0, 60)) == 1
+
+
+def test_bursts_say_nothing_of_a_link() -> None:
+    """One large piece a second from each: whatever the rates seem to be, nobody is of no use."""
+    made = race_on(LinkRate(), 3)
+    bursts = iter(range(1_000_000))
+    run_race(made, lambda running: dict.fromkeys(running, SLOW) if next(bursts) % 20 == 0 else {}, 0, 30)
+    assert len(made.running) == 3
+
+
+def test_files_share_a_link() -> None:
+    link = LinkRate(4 * SLOW)
+    link.fetches = 4
+    assert link.slow_rate(LIMITS.slow_rate) == SLOW / 2
+
+
+def test_how_many_holders_a_limited_link_begins_with() -> None:
+    assert LinkRate().first_sources(1 << 18, 32) == 32
+    assert [LinkRate(rate).first_sources(1 << 18, 32) for rate in (1.0, 1e5, 1e6, 1e9)] == [1, 1, 7, 32]
+    assert LinkRate().has_room
+    assert [LinkRate(5.0, partial(bool, full)).has_room for full in (1, 0)] == [False, True]
+
+
 def test_no_more_than_max_source_tries_holders() -> None:
     made = Race(replace(LIMITS, max_source_tries=3), random.Random(1))
     assert made.add(holders(5)) == 3
@@ -310,8 +415,9 @@ behaviours = st.builds(
     seed=st.integers(0, 3),
 )
 def test_invariants_of_a_whole_race(crowd: list[Behaviour], max_connecting: int, max_sources: int, seed: int) -> None:
-    """Each holder runs once at a time and gets at most two turns, the second without being dropped; no more run than
-    the limits say; whenever the race says that it is time, it names somebody; and every holder gets its turn."""
+    """Each holder runs once at a time and gets at most two turns, the second without being dropped, but for those that
+    were of no use beside others; no more run than the limits say; whenever the race says that it is time, it names
+    somebody; and every holder gets its turn."""
     limits = replace(LIMITS, max_connecting=max_connecting, max_sources_per_file=max_sources)
     made = Race(limits, random.Random(seed))
     entries = holders(len(crowd))
@@ -319,6 +425,7 @@ def test_invariants_of_a_whole_race(crowd: list[Behaviour], max_connecting: int,
     of = {entry.address: behaviour for entry, behaviour in zip(entries, crowd, strict=True)}
     turns: Counter[Address] = Counter()
     drops: Counter[Address] = Counter()
+    useless: Counter[Address] = Counter()
     tick = 0
     while not made.exhausted:
         now = tick * STEP
@@ -334,7 +441,9 @@ def test_invariants_of_a_whole_race(crowd: list[Behaviour], max_connecting: int,
         assert made.start(now) is None
         for runner in made.take_dropped():
             assert runner not in made.running
-            assert not runner.received
+            if runner.received:
+                useless[runner.entry.address] += 1
+                continue
             assert not runner.patient
             drops[runner.entry.address] += 1
         tick += 1
@@ -343,7 +452,7 @@ def test_invariants_of_a_whole_race(crowd: list[Behaviour], max_connecting: int,
     assert set(turns) == {entry.address for entry in entries} or not entries
     assert max(drops.values(), default=0) <= 1
     for address, count in turns.items():
-        assert count == 1 + drops[address]
+        assert count == 1 + drops[address] + useless[address]
 
 
 def _act(made: Race, of: dict[Address, Behaviour], now: float) -> None:

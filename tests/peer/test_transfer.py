@@ -18,6 +18,7 @@ from osp2p.errors import ChecksumMismatch, ConnectFailed, DiskFull, TooLarge
 from osp2p.limits import Limits
 from osp2p.net import Connection
 from osp2p.peer.events import NamedContent, Remark, SeveralContents, TransferDone
+from osp2p.peer.link_rate import LinkRate
 from osp2p.peer.probe import Prober
 from osp2p.peer.tracker_facts import ListedContent, TrackerFacts
 from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
@@ -127,6 +128,7 @@ def transfer_of(
         contents=contents,
         prober=Prober(world.network, limits),
         own=set,
+        link=LinkRate(),
         fetching=lambda offer: nullcontext(),
         fetched=lambda offer, path: None,
     )
