@@ -17,7 +17,6 @@ import trio
 from osp2p.content.digest import state_of
 from osp2p.errors import TrackerError
 from osp2p.limits import Limits
-from osp2p.net.errors import disk_errors
 from osp2p.peer.announce import Announcement, Told
 from osp2p.peer.changes import LibraryChange, Offered, Removed
 from osp2p.peer.events import FileAdded, FileRemoved, Report
@@ -173,10 +172,13 @@ class Sharing:
     def fetched(self, offer: Offer, path: Path) -> None:
         """Go on offering a content that has arrived, from its final path, to those who were promised it.
 
-        It is the same offer, so that connections which ask for it go on.
+        It is the same offer, so that connections which ask for it go on. A file that somebody has taken away by now has
+        arrived all the same; it is offered no longer than it is being fetched.
         """
-        with disk_errors(f"cannot share {path}"):
+        try:
             state = state_of(os.stat(path))
+        except OSError:
+            return
         offer.open = SharedFile(offer.name, os.fsencode(path), None, state).open
         offer.mtime_ns = state.mtime_ns
         offer.chunks = None

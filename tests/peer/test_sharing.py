@@ -88,6 +88,18 @@ async def test_an_offer_that_has_arrived_stays(tmp_path: Path) -> None:
     os.close(fd)
 
 
+async def test_a_file_that_was_taken_away_at_once_has_arrived_and_is_not_offered(tmp_path: Path) -> None:
+    told = Told()
+    sharing, _ = sharing_with(told)
+    with open(tmp_path / "part", "wb") as part:
+        offer = partial_offer(part.fileno())
+        with sharing.fetching(offer):
+            complete(offer)
+            sharing.fetched(offer, tmp_path / "film")
+    assert sharing.find(b"film") is None
+    assert told.names == {}
+
+
 @pytest.mark.parametrize("directory_first", [True, False])
 async def test_trackers_are_told_of_the_file_that_is_served(
     nursery: trio.Nursery, tmp_path: Path, directory_first: bool
