@@ -35,6 +35,12 @@ from osp2p.wire.table import VerbTable
 #: Bodies up to this length are copied behind their reply, so that many small files leave in one system call.
 _SMALL = 64 * KIB
 
+#: After how many requests that were sent ahead the other connections have a turn.
+_LINES_AT_ONCE = 64
+
+#: A chunk list of more than so many is made when it is this client's turn.
+_MANY_CHUNKS = 500
+
 #: What HELLO is answered with.
 FEATURES = (b"FEATURE content b3", b"FEATURE range", b"FEATURE any", b"FEATURE held")
 
@@ -110,12 +116,17 @@ class Session:
         """
         await self.reply(200, b"hello", self._features)
         try:
+            answered = 0
             while not self.ended and (line := await self._next_line()) is not None:
                 await self._answer(line)
+                answered += 1
+                if answered % _LINES_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
         except LineTooLong as error:
             await self.reply(500, str(error).encode())
         finally:
             self._close_file()
+            self._slots.lane.release(self.visit)
         await self.flush()
 
     async def _next_line(self) -> bytes | None:
@@ -158,6 +169,19 @@ class Session:
         if self._out:
             data, self._out, self._out_bytes = b"".join(self._out), [], 0
             await self.lines.send(data, trio.current_time() + self.limits.send_timeout)
+            self._slots.lane.release(self.visit)
+
+    async def reply_in_turn(self, make: Callable[[], tuple[bytes, list[bytes]]]) -> None:
+        """Put a long reply behind what is waiting to be sent, when it is the turn of this client's address.
+
+        Args:
+            make: makes the text and the data lines of a success.
+        """
+        async with self._slots.lane.turn(self.visit.source):
+            text, data = make()
+            reply = write_reply(200, text, data)
+        self._slots.lane.hold(self.visit, len(reply))
+        await self.put(reply)
 
     def find(self, request: Request) -> Offer:
         """The offer that a request means.
@@ -298,18 +322,22 @@ async def _help(session: Session, request: Request) -> None:
 async def _list(session: Session, request: Request) -> None:
     page = session.limits.max_list_page
     count = min(page, parse_number(request.attributes.get(b"max", b"%d" % page), 2**31, "max"))
-    offers = session.shelf.page(request.attributes.get(b"prefix", b""), request.attributes.get(b"after", b""), count)
-    lines = []
-    room = session.limits.max_answer_bytes
-    for offer in offers:
-        attributes = {b"size": b"%d" % offer.size}
-        if offer.b3 is not None:
-            attributes[b"b3"] = offer.b3.hex().encode()
-        lines.append(write_file_line(FileEntry(offer.name, attributes)))
-        room -= len(lines[-1])
-        if room <= 0:
-            break
-    await session.reply(200, b"%d files" % len(lines), lines)
+    prefix, after = request.attributes.get(b"prefix", b""), request.attributes.get(b"after", b"")
+
+    def make() -> tuple[bytes, list[bytes]]:
+        lines = []
+        room = session.limits.max_answer_bytes
+        for offer in session.shelf.page(prefix, after, count):
+            attributes = {b"size": b"%d" % offer.size}
+            if offer.b3 is not None:
+                attributes[b"b3"] = offer.b3.hex().encode()
+            lines.append(write_file_line(FileEntry(offer.name, attributes)))
+            room -= len(lines[-1])
+            if room <= 0:
+                break
+        return b"%d files" % len(lines), lines
+
+    await session.reply_in_turn(make)
 
 
 @VERBS.verb("STAT", (1, 1), "STAT file [b3=] [since=SERIAL wait=SECONDS]", "what is here of a file")
@@ -352,13 +380,22 @@ async def _chunks(session: Session, request: Request) -> None:
     first, last = 0, chunk_count(offer.size) - 1
     if len(request.words) == 2:
         ((first, last),) = parse_ranges(request.words[1], last, 1)
-    digits = offer.hashes[first * HASH_LENGTH : (last + 1) * HASH_LENGTH].hex().encode()
-    each = 2 * HASH_LENGTH
-    lines = [
-        b"CHUNK %d %s" % (index, digits[start : start + each])
-        for index, start in zip(range(first, last + 1), range(0, len(digits), each), strict=True)
-    ]
-    await session.reply(200, b"%d chunks of %d bytes" % (len(lines), chunk_size(offer.size)), lines)
+    hashes = offer.hashes[first * HASH_LENGTH : (last + 1) * HASH_LENGTH]
+
+    def make() -> tuple[bytes, list[bytes]]:
+        digits = hashes.hex().encode()
+        each = 2 * HASH_LENGTH
+        lines = [
+            b"CHUNK %d %s" % (index, digits[start : start + each])
+            for index, start in zip(range(first, last + 1), range(0, len(digits), each), strict=True)
+        ]
+        return b"%d chunks of %d bytes" % (len(lines), chunk_size(offer.size)), lines
+
+    if last - first > _MANY_CHUNKS:
+        await session.reply_in_turn(make)
+    else:
+        text, lines = make()
+        await session.reply(200, text, lines)
 
 
 @VERBS.verb("GET", (2, 2), "GET file OSP2P/2 [range=first-last | any=ranges] [b3=]", "bytes of a file")

@@ -10,6 +10,7 @@ import trio
 from osp2p.limits import Limits
 from osp2p.net import Visit
 from osp2p.net.admission import source_of
+from osp2p.net.lane import Lane
 
 
 class UploadSlots:
@@ -20,7 +21,11 @@ class UploadSlots:
     as they may keep nobody out, unless they come from as many addresses as there are slots.
 
     Args:
-        limits: `max_uploads`, `max_uploads_per_host`.
+        limits: `max_uploads`, `max_uploads_per_host`; those of `Lane`.
+
+    Attributes:
+        running: how many uploads there are.
+        lane: where long lists wait for each other.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -28,6 +33,7 @@ class UploadSlots:
         #: The uploads of each source, the one that began last at the end.
         self._sources: dict[str, dict[_Upload, None]] = {}
         self.running = 0
+        self.lane = Lane(limits)
         self._last_used = float("-inf")
 
     def idle_at(self, now: float) -> float:

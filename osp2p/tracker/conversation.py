@@ -11,8 +11,8 @@ from osp2p.errors import NetworkError
 from osp2p.limits import Limits
 from osp2p.net import Visit
 from osp2p.net.groups import one_error
+from osp2p.net.lane import Lane
 from osp2p.tracker.commands import GREETING, answer, write_news
-from osp2p.tracker.lane import Lane
 from osp2p.tracker.state import Session
 from osp2p.wire.line import LineBuffer
 from osp2p.wire.reply import write_reply

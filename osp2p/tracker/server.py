@@ -11,8 +11,8 @@ import trio
 from osp2p.errors import ListenFailed
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, Listener, Network, Visit, serve_visits
+from osp2p.net.lane import Lane
 from osp2p.tracker.conversation import Conversation
-from osp2p.tracker.lane import Lane
 from osp2p.tracker.notify import Notifier
 from osp2p.tracker.state import Session, TrackerOptions, TrackerState
 from osp2p.wire.address import Address

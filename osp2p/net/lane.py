@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from osp2p.limits import Limits
-from osp2p.net import Visit
+from osp2p.net.admission import Visit
 
 
 class Lane:
@@ -55,6 +55,7 @@ class Lane:
             self._pass_on()
 
     async def _wait(self, source: str) -> None:
+        await trio.lowlevel.checkpoint()
         if not self._busy:
             self._busy = True
             return

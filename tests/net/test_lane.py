@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
@@ -11,10 +9,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from osp2p.limits import Limits
-from osp2p.net import MemoryNetwork, Visit
-from osp2p.tracker.lane import Lane
+from osp2p.net import Visit
+from osp2p.net.lane import Lane
 from osp2p.wire.address import Address
-from tests.tracker.talk import PATIENCE, client, running_tracker
 
 LIMITS = Limits()
 
@@ -125,58 +122,3 @@ def test_who_is_slow_longest_makes_room_for_further_answers() -> None:
     lane.release(visits[3])
     lane.hold(visits[4], 100)  # alone it is too much, and nobody else would have more room if it left
     assert [client.closed for client in clients] == [True, False, True, False, False]
-
-
-# --- in a tracker ---
-
-FILES = 3000
-
-
-async def test_long_lists_are_whole_for_all_who_ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns: Counter[str] = Counter()
-    turn = Lane.turn
-
-    def counted(lane: Lane, source: str) -> AbstractAsyncContextManager[None]:
-        turns[source] += 1
-        return turn(lane, source)
-
-    monkeypatch.setattr(Lane, "turn", counted)
-    network = MemoryNetwork("10.0.0.1")
-    with trio.fail_after(PATIENCE):
-        async with running_tracker(network, port=11111), client(11111, "10.0.0.1", network.host("10.0.0.2")) as peer:
-            await peer.send(b"HELLO OSP2P/2\nADDR a 10.0.0.2:1\n" + b"".join(b"HAVE f%d\n" % n for n in range(FILES)))
-            for _ in range(FILES + 2):
-                await peer.reply()
-            found: list[int] = []
-
-            async def ask(number: int) -> None:
-                async with client(11111, "10.0.0.1", network.host(f"10.0.1.{number}")) as talk:
-                    await talk.send(b"WANT f1\nLIST\nLIST\nWANT f2\n")
-                    replies = [await talk.reply() for _ in range(4)]
-                    found.extend(len(reply.data) for reply in replies if reply is not None)
-
-            async with trio.open_nursery() as nursery:
-                for number in range(10):
-                    nursery.start_soon(ask, number)
-            assert sorted(found) == sorted([1, FILES, FILES, 1] * 10)
-            assert turns == {f"10.0.1.{number}": 2 for number in range(10)}
-
-
-async def test_those_who_never_read_their_lists_are_closed_where_there_are_too_many() -> None:
-    network = MemoryNetwork("10.0.0.1", capacity=1000)
-    limits = replace(LIMITS, max_unsent_answers=200_000)
-    with trio.fail_after(PATIENCE):
-        async with (
-            running_tracker(network, limits=limits, port=11111),
-            client(11111, "10.0.0.1", network.host("10.0.0.2")) as peer,
-        ):
-            await peer.ask(b"HELLO OSP2P/2")
-            await peer.ask(b"ADDR a 10.0.0.2:1")
-            for number in range(FILES):
-                await peer.ask(b"HAVE f%d" % number)
-            readers = [await network.host(f"10.0.1.{number}").connect("10.0.0.1", 11111) for number in range(12)]
-            for reader in readers:
-                await reader.send(b"LIST\n")
-            await wait_all_tasks_blocked()
-            async with client(11111, "10.0.0.1", network.host("10.0.0.3")) as honest:
-                assert len(await honest.data(b"LIST")) == FILES
