@@ -32,6 +32,7 @@ from osp2p.evil import (
     learn_truth,
     list_attacks,
     run_attack,
+    run_evil_callee,
     run_evil_nodes,
     run_evil_peer,
     run_evil_tracker,
@@ -43,7 +44,7 @@ from osp2p.wire.address import parse_tracker
 _SOURCES = tuple(f"127.66.{number}.66" for number in range(1, 17))
 
 #: The roles of those who listen for their victims.
-_SERVERS = ("tracker", "neighbour")
+_SERVERS = ("tracker", "neighbour", "callee")
 
 #: Behind what stands a line of evidence.
 _MARGIN = " " * 10
@@ -250,7 +251,7 @@ async def _start_peer(
 
 
 async def _be_server(arguments: Namespace, console: Console) -> int:
-    """Be an evil tracker, or evil nodes of an overlay, until cancelled."""
+    """Be an evil tracker, evil nodes of an overlay, or evil nodes that take calls, until cancelled."""
     attacks = [one for one in find_attacks(arguments.words) if one.role in _SERVERS]
     if len(attacks) != 1:
         what = "is played by nobody who listens" if not attacks else f"means {len(attacks)} attacks"
@@ -266,6 +267,11 @@ async def _be_server(arguments: Namespace, console: Console) -> int:
         if chosen.role == "neighbour":
             host, port = await nursery.start(partial(run_evil_nodes, chosen, known, **options))
             console.note(f"evil nodes at {host}:{port}: join through them, or meet them; Ctrl-C ends them")
+            return
+        if chosen.role == "callee":
+            (key, host, port), *more = await nursery.start(partial(run_evil_callee, chosen, **options))
+            others = f" and at {count_of(len(more), 'other port')}" if more else ""
+            console.note(f"evil node {key.address.decode()}@{host}:{port}{others}: call it; Ctrl-C ends it")
             return
         host, port = await nursery.start(partial(run_evil_tracker, chosen, truth, **options))
         known_files = count_of(len(truth.facts) if truth else 0, "file")

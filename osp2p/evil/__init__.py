@@ -22,11 +22,16 @@ whoever runs them to judge, and each connection is reported as an `Attacked`::
 
     host, port = await nursery.start(partial(run_evil_nodes, attack, [(host, port)], seed=1, report=note))
 
+``callee``, which others must be told to call::
+
+    nodes = await nursery.start(partial(run_evil_callee, attack, seed=1, report=note))  # of each: key, host, port
+
 `network` is anything with ``connect`` and ``listen``: `SocketNetwork` here, or the memory network of tests. The same
 seed sends the same bytes.
 """
 
 from osp2p.evil.bounds import DEFAULT_BOUNDS, LOOPBACK, Bounds, Subnet, find_allowed
+from osp2p.evil.callee import Called, run_evil_callee
 from osp2p.evil.encounter import Caller, Fact, Target, Truth, Victim
 from osp2p.evil.families import FAMILIES
 from osp2p.evil.league import League, run_evil_nodes
@@ -46,6 +51,7 @@ __all__ = [
     "Attack",
     "Attacked",
     "Bounds",
+    "Called",
     "Caller",
     "EvilPeer",
     "Exchange",
@@ -64,6 +70,7 @@ __all__ = [
     "learn_truth",
     "list_attacks",
     "run_attack",
+    "run_evil_callee",
     "run_evil_nodes",
     "run_evil_peer",
     "run_evil_tracker",

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
+from typing import Protocol
 
 import trio
 
 from osp2p.errors import ListenFailed
 from osp2p.evil.bounds import Bounds, Budget, Subnet, is_allowed
-from osp2p.evil.encounter import Caller, Victim
+from osp2p.evil.encounter import Victim
 from osp2p.evil.network import Listener, Network, Stream
 from osp2p.evil.registry import Attack
 from osp2p.evil.run import Attacked, Ended, Report, run_bounded
+from osp2p.evil.wire import Exchange
+
+
+class Met(Protocol):
+    """Somebody who came: a `Victim`, a `Caller`, a `Called`."""
+
+    host: str
+    sent: int
+
+    @property
+    def exchange(self) -> Exchange:
+        """What went over his connection."""
+
+    @property
+    def digest(self) -> bytes:
+        """Of everything that was sent."""
+
 
 Meet = Callable[[Stream], Awaitable[None]]
 
@@ -66,7 +84,7 @@ class Trap:
         """The randomness of one meeting."""
         return Random(f"{self._seed} {attack.id} {number}")
 
-    async def attack(self, attack: Attack, met: Victim | Caller) -> None:
+    async def attack(self, attack: Attack, met: Met) -> None:
         """Run one attack against somebody who came, and report it."""
         began = trio.current_time()
         ended: Ended = "time spent"

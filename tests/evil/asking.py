@@ -11,15 +11,22 @@ from pathlib import Path
 
 import trio
 
-from osp2p.errors import Osp2pError
+from osp2p.errors import CallError, Osp2pError
 from osp2p.evil import Attack
+from osp2p.evil.callee import Key, run_evil_callee
 from osp2p.evil.league import run_evil_nodes
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
 from osp2p.net.memory_datagrams import MemoryDatagrams
+from osp2p.overlay.bencode import Value
+from osp2p.overlay.item import read_mutable
 from osp2p.overlay.node import OverlayOptions, open_overlay
 from osp2p.peer.node import Node, open_node
+from osp2p.rpc.calls import Calls
+from osp2p.rpc.directory import MemoryDirectory
+from osp2p.wire.address import Address
 from tests.evil.worlds import BOUNDS, LIMITS, NAME, PEER_PORT, SEED, Host, Outcome, content
+from tests.rpc.nodes import open_peer
 
 #: Public addresses: who has private ones may have any id, and be in as many places as he likes.
 HONEST = [f"20.{number}.1.1" for number in range(1, 9)]
@@ -36,14 +43,14 @@ ONE_NETWORK = frozenset({"neighbours/sybils", "neighbours/eclipse"})
 #: Against nodes of BitTorrent's network.
 MAINLINE = frozenset({"neighbours/reflect-mainline"})
 
-#: How many things a victim looks for at a time, beside its file.
-_LOOKUPS = 100
+#: How many things a victim looks for at a time, beside its file; where floods are the point, and elsewhere.
+_MANY_LOOKUPS, _LOOKUPS = 40, 8
 
 #: How long it has been in the overlay before.
 _BEFORE = 10.0
 
 #: How long a victim is watched afterwards.
-_AFTERWARDS = 40.0
+_AFTERWARDS = 20.0
 
 
 class _Hosts:
@@ -146,7 +153,8 @@ async def _look_around(node: Node, outcome: Outcome) -> None:
     overlay = node.overlay
     assert overlay is not None
     rng = random.Random(1)
-    keys = [rng.randbytes(20) for _ in range(_LOOKUPS)]
+    many = "overlay_out_rate" in outcome.attack.breaks
+    keys = [rng.randbytes(20) for _ in range(_MANY_LOOKUPS if many else _LOOKUPS)]
     async with trio.open_nursery() as nursery:
         for key in keys:
             nursery.start_soon(overlay.find_peers, key)
@@ -158,3 +166,96 @@ async def _look_around(node: Node, outcome: Outcome) -> None:
         evil = sum(neighbour.contact.address.host in EVIL for neighbour in bucket.neighbours)
         if evil > LIMITS.max_bucket_same_network:
             outcome.wrong.append(f"knows {evil} nodes of one network in a bucket")
+
+
+# --- calls ---
+
+#: Where callers and callees of a world are.
+CALLER, HONEST_CALLEE, EVIL_CALLEE = "10.0.2.1", "10.0.1.1", "10.0.6.1"
+
+#: How many calls of one node are made at a time, and how often a service is looked for.
+_CALLS = 90
+_ROUNDS = 5
+
+
+class Weather:
+    """A service that an honest node has, and evil ones say to have."""
+
+    async def tell(self) -> str:
+        """What honest nodes say."""
+        return "right"
+
+
+async def attack_calling(attack: Attack, root: Path, limits: Limits = LIMITS) -> Outcome:
+    """Call evil nodes in every way that there is: by address and place, by contact record, by what they serve."""
+    network, outcome = MemoryNetwork(HONEST_CALLEE), Outcome(attack)
+    directory = MemoryDirectory(HONEST_CALLEE)
+    async with trio.open_nursery() as nursery:
+        nodes: list[tuple[Key, str, int]] = await nursery.start(
+            partial(
+                run_evil_callee, attack, seed=SEED, network=network.host(EVIL_CALLEE), bounds=BOUNDS,
+                allowed=EVERYWHERE, limits=LIMITS, report=outcome.met.append,
+            )
+        )  # fmt: skip
+        places = {Address(host, port): None for _, host, port in nodes}
+        async with (
+            open_peer(network, directory, limits=LIMITS, port=PEER_PORT, weather=Weather()) as honest,
+            open_peer(network.host(CALLER), directory.host(CALLER), limits=limits, port=PEER_PORT) as asker,
+        ):
+            directory.services["weather"] = {**places, honest.where: None}
+            key = nodes[0][0]
+            listed, signature = key.sign_contact([(host, port) for _, host, port in nodes[:40]], 1)
+            directory.items[bytes.fromhex(key.address.decode())] = read_mutable(
+                key.public, b"osp2p", 1, {b"a": list[Value](listed)}, signature
+            )
+            victim = _Caller(asker.calls, honest.target, outcome)
+            began = trio.current_time()
+            address = key.address.decode()
+            await victim.call_many(f"{address}@{nodes[0][1]}:{nodes[0][2]}")
+            await victim.call_by_record(address)
+            await victim.find()
+            outcome.seconds = trio.current_time() - began
+        nursery.cancel_scope.cancel()
+    return outcome
+
+
+class _Caller:
+    """A node that calls, and what it makes of the answers."""
+
+    def __init__(self, calls: Calls, honest: str, outcome: Outcome) -> None:
+        self._calls = calls
+        self._honest = honest
+        self._outcome = outcome
+
+    async def _call(self, target: str) -> None:
+        try:
+            result = await self._calls.call(target, "weather.tell", timeout=3)
+        except CallError:
+            return
+        if result != "right":
+            self._outcome.wrong.append(f"takes {result!r} for a result")
+
+    async def call_many(self, target: str) -> None:
+        """Call an evil node, often at a time, and then once more; an honest one meanwhile."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(_CALLS):
+                nursery.start_soon(self._call, target)
+            if await self._calls.call(self._honest, "weather.tell", timeout=3) != "right":
+                self._outcome.wrong.append("gets no right result of an honest node")
+        await self._call(target)
+
+    async def call_by_record(self, address: str) -> None:
+        """Call a node whose record names many places."""
+        before = len(self._outcome.met)
+        await self._call(address)
+        await trio.sleep(1)
+        came = len(self._outcome.met) - before
+        if self._outcome.attack.id == "callees/impostors" and came > LIMITS.max_contact_addresses:
+            self._outcome.wrong.append(f"connects to {came} places of one record")
+
+    async def find(self) -> None:
+        """Look for a service that an honest node has among evil ones."""
+        for _ in range(_ROUNDS):
+            found = await self._calls.find_service("weather")
+            if not any(f"{one.address}@{one.where}" == self._honest for one in found):
+                self._outcome.wrong.append("does not find the honest node that has a service")

@@ -22,6 +22,7 @@ MEETS = {
     "holder": "Victim",
     "tracker": "Caller",
     "neighbour": "League",
+    "callee": "Called",
 }
 
 
@@ -42,7 +43,7 @@ def test_every_entry_says_all_of_it(one: Attack) -> None:
 
 @pytest.mark.parametrize("one", list_attacks(), ids=lambda one: one.id)
 def test_every_attack_is_for_those_whom_its_role_meets(one: Attack) -> None:
-    assert (one.against == "downloader") == (one.role not in ("client", "neighbour"))
+    assert (one.against == "downloader") == (one.role not in ("client", "neighbour", "callee"))
     (parameter,) = inspect.signature(one.run).parameters.values()
     assert parameter.annotation == MEETS[one.role]
 

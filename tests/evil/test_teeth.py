@@ -244,6 +244,16 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("osp2p.rpc.replay.ReplayGuard.take", lambda self, *rest: None)
 
 
+@changed("results' signatures are not checked", "callees/forged")
+def any_callee(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osp2p.rpc.connection.is_signed", lambda *rest: True)
+
+
+@changed("results are signed for any call", "callees/early")
+def any_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osp2p.rpc.connection.is_signed", lambda *rest: True)
+
+
 @changed("ranges are not checked against the file", "session/ranges")
 def any_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("osp2p.peer.session._parse_byte_range", lambda text, size: (0, 1))
@@ -292,6 +302,16 @@ MUTANTS = [
     loosened("calls/drip", call_body_timeout=6000.0),
     loosened("calls/untimely", call_window=10.0**6),
     loosened("calls/http-head", max_http_head=10**9),
+    loosened("neighbours/sybils", max_lookup_same_network=10**6),
+    loosened("neighbours/eclipse", max_bucket_same_network=10**6),
+    loosened("neighbours/reflect", overlay_out_rate=1e6, overlay_out_burst=10**6),
+    loosened("neighbours/many-peers", max_asked_peers=10**6),
+    loosened("neighbours/silent-join", join_first=0.01, join_most=0.01, query_timeout=0.05),
+    loosened("callees/slow", max_call_connections=10**6),
+    loosened("callees/huge", max_call_body=10**9),
+    loosened("callees/silent", provider_timeout=500.0, provider_patience=500.0, connect_timeout=500.0),
+    loosened("callees/hoard", max_idle_calls=10**6),
+    loosened("callees/impostors", max_contact_addresses=1000),
     loosened("tracker/drip", answer_timeout=6000.0, reply_timeout=6000.0),
     loosened("tracker/silent", greeting_timeout=6000.0, connect_timeout=6000.0),
     loosened("lengths/endless-reply", max_peer_reply_bytes=10**9, max_peer_reply_lines=10**9),

@@ -35,9 +35,6 @@ OF_ITS_OWN_ACCORD = frozenset(
     ]
 )
 
-#: What only nodes that this one asks push on: tests of the overlay and of calls play them.
-ASKED_FOR = frozenset([])
-
 
 @pytest.mark.parametrize("attack", [one for one in list_attacks() if one.role == "client"], ids=lambda one: one.id)
 def test_a_server_of_ours_stands_it(attack: Attack, tmp_path: Path) -> None:
@@ -111,4 +108,4 @@ def _broken() -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", sorted(LIMIT_NAMES))
 def test_every_limit_is_attacked(name: str) -> None:
     """A new field of `Limits` wants an attack that names it in `breaks`, unless no stranger can push on it."""
-    assert bool(_broken()[name]) != (name in {*OUT_OF_REACH, *OF_ITS_OWN_ACCORD, *ASKED_FOR})
+    assert bool(_broken()[name]) != (name in {*OUT_OF_REACH, *OF_ITS_OWN_ACCORD})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from osp2p.evil import Attack, Verdict
 from osp2p.limits import Limits
-from tests.evil.asking import attack_joining
+from tests.evil.asking import attack_calling, attack_joining
 from tests.evil.worlds import (
     LIMITS,
     Outcome,
@@ -19,7 +19,7 @@ from tests.evil.worlds import (
 )
 
 #: Where the victim is one who asks.
-_WORLDS_OF_ROLES = {"neighbour": attack_joining}
+_WORLDS_OF_ROLES = {"neighbour": attack_joining, "callee": attack_calling}
 
 _WORLDS = {"tracker": attack_tracker, "uploader": attack_uploader, "downloader": attack_downloader, "node": attack_node}
 
