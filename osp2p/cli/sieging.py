@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
+from math import inf
 
 from osp2p.cli.console import Console
 from osp2p.cli.exits import DONE, NOT_PASSED
@@ -53,11 +54,15 @@ async def run_siege_trial(arguments: Namespace, console: Console, ending: Ending
             return NOT_PASSED
         ending.last_words = None
     code = NOT_PASSED if siege.faults else DONE
-    record: Record = {"event": "end", **asdict(siege), "exit": code}
-    for phase in ("alone", "besieged"):
-        record[phase] = {**asdict(getattr(siege, phase)), "latencies": _percentiles(getattr(siege, phase))}
+    phases = {"alone": _phase_record(siege.alone), "besieged": _phase_record(siege.besieged)}
+    record: Record = {"event": "end", **asdict(siege), **phases, "attacks": dict(siege.attacks), "exit": code}
     show(console, record, "", *_describe(siege, plan))
     return code
+
+
+def _phase_record(phase: Phase) -> Record:
+    times = {key: None if time == inf else time for key, time in _percentiles(phase).items()}
+    return {**asdict(phase), "blamed": dict(phase.blamed), "latencies": times}
 
 
 def _percentiles(phase: Phase) -> dict[str, float]:

@@ -106,7 +106,7 @@ class _Besieger:
         self._numbers = count(1)
         self._networks = [SocketNetwork(), *(SocketNetwork(source) for source in _SOURCES)]
         self._contents: dict[bytes, bytes] = {}
-        self.attacks = _choose(plan["against"])
+        self.attacks = choose(plan["against"])
         self._rng.shuffle(self.attacks)
         if plan["against"] == "downloader":
             self._contents = {name: path.read_bytes() for name, path in self._files.items()}
@@ -208,7 +208,7 @@ def _unquoted(names: Sequence[str]) -> list[bytes]:
     return [unquote(name.encode()) for name in names]
 
 
-def _choose(against: str) -> list[Attack]:
+def choose(against: str) -> list[Attack]:
     """The attacks of one kind of besieger."""
     attacks: Sequence[Attack] = list_attacks()
     if against == "lured":

@@ -137,14 +137,14 @@ async def run_siege(plan: Plan, seed: int, directory: Path, tell: Tell) -> Siege
 
     Cancellation: every process is killed.
     """
-    run = _Run(plan, seed, directory, tell)
+    run = SiegeRun(plan, seed, directory, tell)
     with one_error():
         await _besiege(run, plan, tell)
     run.judge()
     return run.result
 
 
-async def _besiege(run: _Run, plan: Plan, tell: Tell) -> None:
+async def _besiege(run: SiegeRun, plan: Plan, tell: Tell) -> None:
     try:
         await run.start_besieged()
         await run.fetch(1, Phase())  # threads, caches and connections are there afterwards
@@ -184,7 +184,7 @@ def make_files(count: int, seed: int) -> list[File]:
     return files
 
 
-class _Run:
+class SiegeRun:
     """The world of one siege."""
 
     def __init__(self, plan: Plan, seed: int, directory: Path, tell: Tell) -> None:
@@ -215,7 +215,7 @@ class _Run:
     def _paths(self, files: Sequence[File]) -> dict[str, str]:
         return {quote(file.raw).decode(): str(self._pool.path(file)) for file in files}
 
-    def _own(self, number: int) -> list[File]:
+    def own(self, number: int) -> list[File]:
         """What a member shares: every file has two who do."""
         members = self._plan.members
         return [file for at, file in enumerate(self._shared) if number in (at % members, (at + 1) % members)]
@@ -243,7 +243,7 @@ class _Run:
 
     async def _start_member(self, number: int) -> None:
         who = f"member{number + 1}"
-        own = self._own(number)
+        own = self.own(number)
         self._pool.lay_out(self._directory / who / "shared", own)
         plan = {
             "role": "member",
@@ -287,9 +287,9 @@ class _Run:
         phase.processor = (now[0] - used[0], now[1] - used[1])
         phase.latencies.sort()
         for who, program in members.items():
-            self._add_rounds(who, _records(program, "round")[seen[who] :], phase)
+            self.add_rounds(who, _records(program, "round")[seen[who] :], phase)
 
-    def _add_rounds(self, who: str, rounds: Sequence[dict[str, Any]], phase: Phase) -> None:
+    def add_rounds(self, who: str, rounds: Sequence[dict[str, Any]], phase: Phase) -> None:
         for one in rounds:
             phase.rounds += 1
             phase.files += one["files"]
@@ -356,7 +356,7 @@ class _Run:
             [
                 self._address(number),
                 self._ports[f"member{number + 1}"],
-                [quote(f.raw).decode() for f in self._own(number)],
+                [quote(f.raw).decode() for f in self.own(number)],
             ]
             for number in range(self._plan.members)
         ]
@@ -409,7 +409,7 @@ class _Run:
             if attack.against == "uploader":
                 address = (self._address(0), self._ports["member1"])
             verdict = await run_attack(
-                attack, SocketNetwork(), address, seed=self._seed, name=self._own(0)[0].raw, bounds=_AGAIN
+                attack, SocketNetwork(), address, seed=self._seed, name=self.own(0)[0].raw, bounds=_AGAIN
             )
             if not verdict.passed:
                 self.result.faults.append(f"{attack.id}: {verdict.why}")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import trio
 
-from osp2p import open_node
 from osp2p.content.digest import digest_file
 from osp2p.lab.witness import Ledger, run_witness
 from osp2p.limits import DEFAULT
+from osp2p.peer.node import open_node
 from osp2p.tracker import TrackerOptions
 from osp2p.wire.address import Address
 from tests.tracker.talk import running_tracker
