@@ -6,6 +6,7 @@ started it allowed.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -195,14 +196,18 @@ class Target:
 
         Returns: the port, and what serves it until the attack ends.
         """
-        listener = await self._networks[0].listen(0)
+        network = self._networks[0]
+        is_here = ipaddress.ip_address(self.host).is_loopback
+        listener = await (network.listen(0) if is_here else network.listen(0, "0.0.0.0"))
         self._listeners.append(listener)
 
         async def run(stream: Stream, number: int) -> None:
             victim = Victim(stream, self._budget, number, Random(f"{self._seed} {number}"), contents, self.limits)
-            with suppress(OtherSideLeft, BoundReached):
-                await meet(victim)
-            victim.close()
+            try:
+                with suppress(OtherSideLeft, BoundReached):
+                    await meet(victim)
+            finally:
+                victim.close()
 
         async def accept() -> None:
             with suppress(ListenFailed):

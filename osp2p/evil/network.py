@@ -255,7 +255,8 @@ class SocketNetwork:
             sock.close()
             raise
 
-    async def listen(self, port: int, host: str = "127.0.0.1") -> SocketListener:
+    async def listen(self, port: int, host: str | None = None) -> SocketListener:
+        host = host or self._source or "127.0.0.1"
         sock = trio.socket.socket()
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

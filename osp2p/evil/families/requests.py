@@ -9,7 +9,7 @@ import trio
 from osp2p.evil.bounds import OtherSideLeft
 from osp2p.evil.encounter import Target
 from osp2p.evil.registry import attack
-from osp2p.evil.wire import together
+from osp2p.evil.wire import beside, together
 from osp2p.evil.words import quote
 
 _MIB = 1024 * 1024
@@ -195,3 +195,18 @@ async def send_for_ever_slowly(target: Target) -> None:
     while True:
         await wire.send(b"x")
         await trio.sleep(1)
+
+
+@attack("requests/sends-while-served", against="uploader", breaks="max_lingering_bytes", expect="closed", within=60)
+async def send_while_served(target: Target) -> None:
+    """Asks for a file that is there, reads it, and sends bytes for ever meanwhile: the connection must end when the
+    file does, whatever still comes."""
+    wire = await target.connect()
+    await wire.send(get(target.name))
+
+    async def send() -> None:
+        while True:
+            await wire.send(bytes(65536))
+            await trio.sleep(0.01)
+
+    await beside(send, wire.hold)
