@@ -22,12 +22,16 @@ def main() -> int:
     parser.add_argument("--lookups", type=int, default=3000)
     parser.add_argument("--replaced", type=float, default=0.3, help="which part of the nodes is replaced meanwhile")
     parser.add_argument("--loss", type=float, default=0.0)
+    parser.add_argument("--settled", action="store_true", help="begin with nodes that joined long ago")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     begun = time.process_time()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trial = Trial(arguments.seed, arguments.nodes, loss=arguments.loss)
-    trial.grow()
+    if arguments.settled:
+        trial.begin_settled()
+    else:
+        trial.grow()
     grown = time.process_time()
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / arguments.nodes
     print(

@@ -6,7 +6,6 @@ knows all the others of the league.
 
 from __future__ import annotations
 
-import ipaddress
 import random
 from collections.abc import Callable, Sequence
 
@@ -109,13 +108,5 @@ class League:
             self._add(lie, None, self._world.new_address())
 
     def _invent(self, target: bytes) -> Contact:
-        rng = self._world.rng
         address = self._world.new_address()
-        nearest = min(
-            (
-                str(ipaddress.IPv4Address(int(ipaddress.IPv4Address(address.host)) ^ rng.getrandbits(16)))
-                for _ in range(4)
-            ),
-            key=lambda host: distance(id_near(target, host, rng, 8), target),
-        )
-        return Contact(id_near(target, nearest, rng, 8), Address(nearest, address.port))
+        return Contact(id_near(target, address.host, self._world.rng, 8), address)

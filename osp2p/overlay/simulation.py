@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from heapq import heappop, heappush
 from typing import Protocol
 
 from osp2p.limits import DEFAULT, Limits
+from osp2p.overlay.compact import Contact
 from osp2p.overlay.engine import Engine
 from osp2p.overlay.maintenance import Maintenance
 from osp2p.overlay.searches import Searches
@@ -57,6 +58,13 @@ class HonestNode:
         self.receive = self.engine.receive
         self.wake = self.engine.wake
         self.maintenance.start(joins, [], world.now)
+
+    def know(self, contacts: Iterable[Contact], now: float) -> None:
+        """Be a node that joined long ago, and has heard of these just now."""
+        table = self.engine.families[False].table
+        for contact in contacts:
+            table.note_answer(contact, now)
+        self.maintenance.connected = self.maintenance.settled = True
 
     @property
     def next_wake(self) -> float:

@@ -7,11 +7,15 @@ from collections import deque
 from dataclasses import dataclass
 
 from osp2p.limits import DEFAULT, Limits
-from osp2p.overlay.identifier import random_id
+from osp2p.overlay.compact import Contact
+from osp2p.overlay.identifier import id_for, random_id
 from osp2p.overlay.lookup import Candidate
 from osp2p.overlay.searches import Outcome, Stored
 from osp2p.overlay.simulation import HonestNode, World
 from osp2p.wire.address import Address
+
+#: How many neighbours to each side in the order of ids, and how many others, a node of a settled network has heard of.
+_NEAR, _FAR = 12, 250
 
 #: In how many seconds the nodes of a large network join.
 _JOIN_SECONDS = 120.0
@@ -69,6 +73,22 @@ class Trial:
             world.run(world.now + pause)
             self.nodes.append(world.add_node([world.rng.choice(self.nodes).address]))
         world.run(world.now + settle)
+
+    def begin_settled(self) -> None:
+        """Let all nodes be there, and know whom they would know after long: those near them, and some of the others.
+
+        It is a network in which nobody has joined so far; whoever comes later joins as ever.
+        """
+        world = self.world
+        for _ in range(self._number):
+            address = world.new_address()
+            self.nodes.append(world.add_node([], address, own=id_for(address.host, world.rng)))
+        contacts = sorted(Contact(node.own, node.address) for node in self.nodes)
+        places = {contact.address: at for at, contact in enumerate(contacts)}
+        for node in self.nodes:
+            at = places[node.address]
+            near = contacts[max(0, at - _NEAR) : at + _NEAR]
+            node.know([*near, *world.rng.sample(contacts, min(_FAR, len(contacts)))], world.now)
 
     def announce(self, node: HonestNode, key: bytes, port: int = 1) -> list[Stored]:
         """Let a node announce a key. Returns: a list that holds what became of it, once that is known."""

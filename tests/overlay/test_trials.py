@@ -11,8 +11,8 @@ from osp2p.overlay.trials import Trial
 
 def test_five_hundred_nodes_while_a_third_is_replaced() -> None:
     trial = Trial(4, 500)
-    trial.grow(settle=3)
-    figures = trial.look_up(100, 0.3, seconds=5)
+    trial.begin_settled()
+    figures = trial.look_up(300, 0.3, seconds=15)
     assert figures["success"] >= 0.999
     assert figures["hops_most"] <= math.log2(500)
     assert figures["median"] < 0.6
@@ -32,7 +32,7 @@ def found(trial: Trial, key: bytes, number: int = 12) -> float:
 
 def test_invented_nodes_cost_time_alone() -> None:
     trial = Trial(5, 40)
-    trial.grow(settle=6)
+    trial.begin_settled()
     League(trial.world, [trial.nodes[0].address]).poison(10)
     trial.world.run(trial.world.now + 6)
     assert found(trial, random_id(trial.world.rng)) == 1
@@ -40,7 +40,7 @@ def test_invented_nodes_cost_time_alone() -> None:
 
 def test_sybils_with_public_addresses_do_not_get_near_a_key() -> None:
     trial = Trial(6, 60)
-    trial.grow(settle=8)
+    trial.begin_settled()
     world = trial.world
     key = random_id(world.rng)
     league = League(world, [trial.nodes[0].address])
@@ -53,7 +53,7 @@ def test_sybils_with_public_addresses_do_not_get_near_a_key() -> None:
 def test_sybils_of_a_private_network_hide_a_key() -> None:
     """What the tie of ids to addresses gives, where there is none: the threat model says so."""
     trial = Trial(7, 60, private=True)
-    trial.grow(settle=8)
+    trial.begin_settled()
     world = trial.world
     key = random_id(world.rng)
     League(world, [trial.nodes[0].address]).besiege(key, 15)
@@ -63,7 +63,7 @@ def test_sybils_of_a_private_network_hide_a_key() -> None:
 
 def test_a_league_that_names_only_itself() -> None:
     trial = Trial(8, 60)
-    trial.grow(settle=8)
+    trial.begin_settled()
     world = trial.world
     league = League(world, [trial.nodes[0].address])
     league.eclipse(15)
