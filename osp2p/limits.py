@@ -62,15 +62,15 @@ class Limits:
     where there is no stranger, the newcomer."""
 
     max_connections_per_host: int = 1000
-    """Most strangers' connections of one address (of one /64, in IPv6) at a time: at a tracker, those that have not said
-    ADDR. For one more, its own longest silent one is closed. Labs run hundreds on one host."""
+    """Most strangers' connections of one address (of one /64, in IPv6) at a time: at a tracker, those that have not
+    said ADDR. For one more, its own longest silent one is closed. Labs run hundreds on one host."""
 
     max_peers_per_host: int = 1000
     """Most peers that one address (one /64, in IPv6) has logged in at a time; ADDR beyond is refused."""
 
     reserved_descriptors: int = 256
-    """File descriptors that connections of strangers leave to everything else; at most a quarter of all that the process
-    may have."""
+    """File descriptors that connections of strangers leave to everything else; at most a quarter of all that the
+    process may have."""
 
     first_command_timeout: float = 60 * SECONDS
     """Idle time before the first command. Source: the 2007 tracker."""
@@ -96,8 +96,8 @@ class Limits:
     """Most files of one peer that said HELLO."""
 
     max_registrations: int = 4_000_000
-    """Most registrations (peer, file) that a tracker keeps, at some 300 bytes each. One address (one /64, in IPv6) has no
-    more of them than are left over, so that nobody takes all places alone."""
+    """Most registrations (peer, file) that a tracker keeps, at some 300 bytes each. One address (one /64, in IPv6) has
+    no more of them than are left over, so that nobody takes all places alone."""
 
     max_contents_per_name: int = 64
     """Most contents that one name stands for."""
@@ -118,8 +118,8 @@ class Limits:
     """Most bytes of one answer to LIST or WHO after HELLO, and to LIST without: a page ends there."""
 
     max_unsent_answers: int = 64 * MIB
-    """Most bytes of long answers that a tracker holds for those who are slow to take them, all together. Beyond, who has
-    been slow longest is closed."""
+    """Most bytes of long answers that a tracker holds for those who are slow to take them, all together. Beyond, who
+    has been slow longest is closed."""
 
     max_blocked_input: int = 64 * KIB
     """Most bytes that a client may send while its BLOCKNOTIFY waits."""
@@ -313,8 +313,8 @@ class Limits:
     """Longest such pause."""
 
     probe_timeout: float = 0.5 * SECONDS
-    """For holders whose tracker cannot know whether they speak OSP2P/2 to say so, and what they have; all that are asked
-    at a time together. Who does not is spoken to as in 2007."""
+    """For holders whose tracker cannot know whether they speak OSP2P/2 to say so, and what they have; all that are
+    asked at a time together. Who does not is spoken to as in 2007."""
 
     max_probed: int = 10_000
     """Of how many addresses it is remembered what they speak."""
@@ -510,7 +510,8 @@ class Limits:
     """After which a lookup ends with what it has."""
 
     lookup_witnesses: int = 3
-    """How many nodes far away a lookup asks beside the nearest, so that liars who name each other do not close it in."""
+    """How many nodes far away a lookup asks beside the nearest, so that liars who name each other do not close it
+    in."""
 
     max_lookup_same_network: int = 3
     """Most nodes of one public IPv4 network of 24 bits (IPv6: 64) among the candidates of a lookup."""

@@ -23,8 +23,8 @@ def event_record(event: Event) -> Record:
     """Write an event as a record.
 
     ``event`` is its class in the form ``source-failed``, without a leading ``transfer-``: so a file's records are
-    ``started``, ``progress``, ``done`` or ``failed``. ``verified`` is how many bytes were proved: of ``done``, ``proof``
-    tells how; of ``failed``, they are kept.
+    ``started``, ``progress``, ``done`` or ``failed``. ``verified`` is how many bytes were proved: of ``done``,
+    ``proof`` tells how; of ``failed``, they are kept.
     """
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(event).__name__).lower().removeprefix("transfer-")
     record: Record = {"event": kind}

@@ -109,7 +109,13 @@ def run_guided(target: Target, inputs: int, seed: int, seeds: list[bytes]) -> Ou
         (directory / "words").write_text("".join(f'"{_escape(word)}"\n' for word in target.words))
         (directory / "counters").write_bytes(bytes(_COUNTERS.size))
         options = [
-            *(f"-runs={inputs}", f"-seed={seed}", f"-max_len={target.max_length}", f"-timeout={_TIMEOUT}", "-report_slow_units=1000000"),
+            *(
+                f"-runs={inputs}",
+                f"-seed={seed}",
+                f"-max_len={target.max_length}",
+                f"-timeout={_TIMEOUT}",
+                "-report_slow_units=1000000",
+            ),
             *(f"-artifact_prefix={directory}/finds/", f"-dict={directory}/words", "-len_control=20"),
         ]
         began = time.monotonic()

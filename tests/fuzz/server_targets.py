@@ -12,6 +12,7 @@ from osp2p.errors import NetworkError, Osp2pError
 from osp2p.limits import Limits
 from osp2p.net import Visit
 from osp2p.net.groups import one_error
+from osp2p.net.lane import Lane
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.tracker import TrackerOptions
@@ -159,7 +160,7 @@ def packets_change_no_answer(data: bytes) -> bool:
         session = Session(state, stream.remote, TRACKER)
         try:
             with one_error():
-                await Conversation(Visit(stream), session, LIMITS).run()
+                await Conversation(Visit(stream), session, Lane(LIMITS), LIMITS).run()
         finally:
             state.logout(session)
         return True
