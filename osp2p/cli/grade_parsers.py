@@ -101,7 +101,7 @@ def grade_parser() -> OptionParser:
     )
     parser.add_argument("--junit", metavar="FILE", help="write JUnit's XML, too")
     parser.add_argument("--html", metavar="FILE", help="write a page, too, with the evidence for each failure")
-    add_common_options(parser)
+    add_common_options(parser, quiet=True)
     return parser
 
 

@@ -148,6 +148,8 @@ class Display:
         if self._console.json:
             self._console.records([judged_record(judged)])
             return
+        if self._console.quiet and judged.outcome in ("passed", "not offered"):
+            return
         if judged.outcome == "not run":
             if not self._gone:
                 self._console.say(f"NOT RUN  the other checks: {judged.reason}")

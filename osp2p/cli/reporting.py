@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import trio
 
-from osp2p.grade.recording import recorded
 from osp2p.net import Admission, Network, TcpNetwork
 from osp2p.net.groups import one_error
 from osp2p.peer.events import Event, Registered, Report, TrackerConnected, TrackerLost
@@ -60,6 +59,19 @@ class ShownNode:
         await marker.wait()
 
 
+def transcribed(path: str | None) -> AbstractContextManager[Network]:
+    """This machine's network, all of which is written down in a file, if there is a path.
+
+    Raises:
+        StoreError: the file cannot be made.
+    """
+    if path is None:
+        return nullcontext(TcpNetwork())
+    from osp2p.grade.recording import recorded
+
+    return recorded(TcpNetwork(), path)
+
+
 @asynccontextmanager
 async def open_shown_node(
     arguments: Namespace,
@@ -88,8 +100,8 @@ async def open_shown_node(
             else:
                 show(item)
 
-    path = getattr(arguments, "transcript", None) if network is None else None
-    with one_error(), recorded(network or TcpNetwork(), path) as seen:
+    path = getattr(arguments, "transcript", None)
+    with one_error(), transcribed(path) if network is None else nullcontext(network) as seen:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(show_all)
             with send:

@@ -16,11 +16,10 @@ from osp2p.cli.lines import event_line
 from osp2p.cli.overlay_options import chosen_overlay, chosen_sources
 from osp2p.cli.parsers import TRACKER_PORT
 from osp2p.cli.records import event_record
-from osp2p.cli.reporting import ShownNode, TrackerNews, open_shown_node
+from osp2p.cli.reporting import ShownNode, TrackerNews, open_shown_node, transcribed
 from osp2p.cli.text import count_of, escape, shell_word
 from osp2p.content.name import local_path
 from osp2p.errors import Osp2pError
-from osp2p.grade.recording import recorded
 from osp2p.limits import Limits
 from osp2p.net import Admission, Network, TcpNetwork
 from osp2p.net.groups import one_error
@@ -54,7 +53,7 @@ async def run_tracker(arguments: Namespace, console: Console) -> int:
         ListenFailed: its port is taken.
     """
     options = TrackerOptions(local=arguments.local, own_host_only=arguments.own_host_only, fakes=arguments.fakes)
-    with one_error(), recorded(TcpNetwork(), arguments.transcript) as network:
+    with one_error(), transcribed(arguments.transcript) as network:
         async with trio.open_nursery() as nursery:
             address = await _start_tracker(nursery, network, arguments.port, options)
             if console.json:
@@ -163,7 +162,7 @@ async def share(arguments: Namespace, console: Console) -> int:
     if arguments.tracker:
         raise UsageError("--host runs a tracker of its own: leave out -t")
     admission = Admission(Limits())  # one for both servers, because they share this process's file descriptors
-    with one_error(), recorded(TcpNetwork(), arguments.transcript) as network:
+    with one_error(), transcribed(arguments.transcript) as network:
         async with trio.open_nursery() as nursery:
             port = TRACKER_PORT if arguments.tracker_port is None else arguments.tracker_port
             address = await _start_tracker(nursery, network, port, TrackerOptions(), admission)

@@ -165,8 +165,10 @@ class Conversation:
                 yield from _shown_body(entry)
                 if not entry.size:
                     yield from self._meaning("an empty file and a refusal look the same")
-            case ">" if self._keyboard is None:
-                yield f"> {text}"
+            case ">":
+                self._last_meaning = None
+                if self._keyboard is None:
+                    yield f"> {text}"
             case "<!":
                 yield "(the connection closes)"
             case "lost":

@@ -266,11 +266,11 @@ def open_transcript(path: str | None) -> Iterator[Note]:
 
 
 @contextmanager
-def recorded(network: Network, path: str | None) -> Iterator[Network]:
-    """A network that writes a transcript to `path`; the same network, where there is none.
+def recorded(network: Network, path: str) -> Iterator[Network]:
+    """A network all of which is written down in a file.
 
     Raises:
         StoreError: the file cannot be made.
     """
     with open_transcript(path) as note:
-        yield network if path is None else RecordedNetwork(network, Recorder(note))
+        yield RecordedNetwork(network, Recorder(note))

@@ -13,7 +13,7 @@ from select import select
 import trio
 
 from osp2p.grade.transcript import parse_transcript
-from tests.cli.processes import OSP2P, PATIENCE
+from tests.cli.processes import OSP2P, PATIENCE, World
 from tests.standins.old_peer import Habits, open_old_peer
 from tests.tracker.talk import running_tracker
 
@@ -121,15 +121,20 @@ async def test_at_a_terminal(tmp_path: Path) -> None:
     async with running_tracker() as addresses:
         terminal = Terminal(addresses[0].port, tmp_path)
 
+        def line(text: str, until: str) -> None:
+            """Type a line, and wait for the next prompt: what is typed before it is not read by the editor of lines."""
+            terminal.type(text, until)
+            terminal.type("", "\n> ")
+
         def work() -> None:
-            terminal.type("", "> ")
-            terminal.type("ADDR me 127.0.0.1:4001\n", "\n200 ")
-            terminal.type("HAVE unusual%20name\n", "\n200 ")
-            terminal.type("LIST\n", "\n200 ")
+            terminal.type("", "\n> ")
+            line("ADDR me 127.0.0.1:4001\n", "\n200 ")
+            line("HAVE unusual%20name\n", "\n200 ")
+            line("LIST\n", "\n200 ")
             terminal.type("wan\tunu\t\n", "WANT unusual%20name")
-            terminal.type("", "PEER me")
-            terminal.type("\x1b[A\x1b[A\n", "FILE unusual%20name")
-            terminal.type("BLOCKNOTIFY\n", "> ")
+            line("", "PEER me")
+            line("\x1b[A\x1b[A\n", "FILE unusual%20name")
+            line("BLOCKNOTIFY\n", "BLOCKNOTIFY")
             terminal.type("half a li", "half a li")
 
         try:
@@ -142,3 +147,22 @@ async def test_at_a_terminal(tmp_path: Path) -> None:
         finally:
             terminal.close()
     assert "HAVE unusual%20name" in (tmp_path / "osp2p" / "talk-history").read_text()
+
+
+async def test_everybody_writes_transcripts(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    directory = world.files("photos", cat_jpg=b"meow")
+    async with world.tracker("--transcript", "tracker.txt"), world.sharer(directory, "--transcript", "share.txt"):
+        result = await world.run("get", "cat.jpg", "-o", "here.jpg", "--transcript", "get.txt")
+    assert result.code == 0, result.err
+    said = {}
+    for name in ("tracker", "share", "get"):
+        entries = parse_transcript((tmp_path / f"{name}.txt").read_text().splitlines())
+        said[name] = [(entry.kind, entry.data.split(b" ")[0]) for entry in entries]
+    assert (">", b"HAVE") in said["share"]
+    assert ("<", b"HAVE") in said["tracker"]
+    assert (">", b"GET") in said["get"]
+    assert ("<", b"GET") in said["share"]
+    assert any(kind == "<=" for kind, _ in said["get"])
+    refused = await world.run("share", "photos", "--transcript", "no/such/place")
+    assert (refused.code, b"cannot write the transcript no/such/place" in refused.err) == (8, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,18 @@ from osp2p.errors import CommandFailed, ConnectFailed, NotAllowed, NothingAsked,
 from osp2p.grade.keeper import is_listening
 from osp2p.grade.run import Terms, checks_of, grade_server
 from osp2p.grade.verdict import Grade, Judged, Selection
+from tests.docs.grading_session import block_of
 from tests.grade.samples import CAT, free_port, share
 from tests.standins.old_peer import Habits, open_old_peer
 from tests.tracker.talk import running_tracker
+
+
+def assert_as_in_the_page(found: Mapping[str, Judged], sample: str) -> None:
+    """The teacher's page says the same of each check."""
+    page = block_of("osp2p grade peer", f"python {sample}_peer.py").outcomes
+    ours = {id for id, one in found.items() if one.outcome == "failed"}
+    assert ours == {id for id, mark in page.items() if mark == "FAILED"} & set(found)
+
 
 ONE_ATTACK = "attack/requests/malformed"
 
@@ -41,6 +51,7 @@ async def test_the_sound_one_passes(tmp_path: Path) -> None:
     found = await grade("sound", tmp_path, *only, content=CAT)
     offered = {id: one for id, one in found.items() if not id.startswith("osp2p2/")}
     assert {id: one.reason for id, one in offered.items() if one.outcome != "passed"} == {}
+    assert_as_in_the_page(found, "sound")
     assert len(offered) > 20
 
 
@@ -51,20 +62,28 @@ async def test_the_naive_one_serves_what_it_does_not_share_and_waits_for_ever(tm
     assert any(b"passwd" in entry.data for entry in found["attack/paths/absolute"].evidence)
     assert found["protocol/odd-requests"].reason.startswith(r"it sends '500 what?\x0a'")
     assert found[ONE_ATTACK].outcome == "failed"
+    assert_as_in_the_page(found, "naive")
     assert {id for id, one in found.items() if one.outcome == "passed"} == {
         "protocol/get", "protocol/crlf", "protocol/quoting", "protocol/no-such-file", "protocol/packets",
     }  # fmt: skip
 
 
 async def test_the_crashing_one_is_started_again_and_each_death_is_told(tmp_path: Path) -> None:
-    only = ("protocol/get", "protocol/no-such-file", "protocol/packets", "attack/paths/absolute", "attack/names/nuls")
+    only = (
+        "protocol/get",
+        "protocol/no-such-file",
+        "protocol/packets",
+        "attack/paths/absolute",
+        "attack/requests/blank",
+    )
     found = await grade("crashing", tmp_path, *only, "robustness/memory")
     assert found["protocol/get"].outcome == found["protocol/packets"].outcome == "passed"
     assert "it ended with exit code 1, saying: FileNotFoundError" in found["protocol/no-such-file"].reason
-    for id in ("attack/paths/absolute", "attack/names/nuls"):
+    for id in ("attack/paths/absolute", "attack/requests/blank"):
         assert found[id].reason.startswith("under the attack, it dies: it ended with exit code 1, saying: ")
         assert found[id].evidence
-    assert "embedded null byte" in found["attack/names/nuls"].reason
+    assert "not enough values to unpack" in found["attack/requests/blank"].reason
+    assert_as_in_the_page(found, "crashing")
     assert found["robustness/memory"].figures["started again"] == "5 times"
 
 
