@@ -266,12 +266,19 @@ async def _be_server(arguments: Namespace, console: Console) -> int:
         options["report"] = report.send_nowait
         if chosen.role == "neighbour":
             host, port = await nursery.start(partial(run_evil_nodes, chosen, known, **options))
-            console.note(f"evil nodes at {host}:{port}: join through them, or meet them; Ctrl-C ends them")
+            if console.json:
+                console.records([{"event": "evil nodes", "host": host, "port": port}])
+            else:
+                console.note(f"evil nodes at {host}:{port}: join through them, or meet them; Ctrl-C ends them")
             return
         if chosen.role == "callee":
             (key, host, port), *more = await nursery.start(partial(run_evil_callee, chosen, **options))
-            others = f" and at {count_of(len(more), 'other port')}" if more else ""
-            console.note(f"evil node {key.address.decode()}@{host}:{port}{others}: call it; Ctrl-C ends it")
+            target = f"{key.address.decode()}@{host}:{port}"
+            others = f" and {count_of(len(more), 'other')}" if more else ""
+            if console.json:
+                console.records([{"event": "evil node", "target": target, "others": len(more)}])
+            else:
+                console.note(f"evil node {target}{others}: call it; Ctrl-C ends it")
             return
         host, port = await nursery.start(partial(run_evil_tracker, chosen, truth, **options))
         known_files = count_of(len(truth.facts) if truth else 0, "file")

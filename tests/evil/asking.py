@@ -37,20 +37,20 @@ EVERYWHERE = [ipaddress.ip_network("0.0.0.0/0")]
 
 CONTENT = content(300_000)
 
-#: What needs addresses of one network.
-ONE_NETWORK = frozenset({"neighbours/sybils", "neighbours/eclipse"})
+#: What comes from public addresses, all of one network.
+ONE_NETWORK = frozenset({"neighbours/sybils", "neighbours/eclipse", "neighbours/many-peers"})
 
 #: Against nodes of BitTorrent's network.
 MAINLINE = frozenset({"neighbours/reflect-mainline"})
 
 #: How many things a victim looks for at a time, beside its file; where floods are the point, and elsewhere.
-_MANY_LOOKUPS, _LOOKUPS = 40, 8
+_MANY_LOOKUPS, _LOOKUPS = 40, 20
 
 #: How long it has been in the overlay before.
 _BEFORE = 10.0
 
 #: How long a victim is watched afterwards.
-_AFTERWARDS = 20.0
+_AFTERWARDS = 30.0
 
 
 class _Hosts:
