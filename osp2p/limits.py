@@ -399,6 +399,9 @@ class Limits:
     swarm_from: int = 4 * MIB
     """Bytes from which on a file is offered to others while it is still being fetched."""
 
+    fetched_recheck: float = 1 * SECONDS
+    """How often it is looked whether a file that has arrived, and is offered on, is still there and the same."""
+
     served_grace: float = 1 * SECONDS
     """How long after its last request a downloader counts as still being served."""
 

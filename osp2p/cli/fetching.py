@@ -61,6 +61,8 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
     check_words(arguments.names, arguments.output)
     if arguments.json and arguments.output == STDOUT:
         raise UsageError("--json and -o - both write to standard output: leave one out")
+    if arguments.seed is not None and arguments.output == STDOUT:
+        raise UsageError("--seed shares files, and -o - keeps none: write -o FILE, or leave out --seed")
     trackers, overlay = _sources(arguments)
     news = TrackerNews()
 

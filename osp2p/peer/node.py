@@ -425,7 +425,7 @@ class Node(CallingNode):
             own=self._own_addresses,
             link=self._link,
             fetching=self._fetching,
-            fetched=self._sharing.fetched,
+            fetched=partial(self._sharing.fetched, self._nursery),
         )
         return Transfer(wanted.name, facts, wanted.target, options, around, report, b3=wanted.b3)
 

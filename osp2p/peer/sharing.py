@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from osp2p.content.digest import state_of
+from osp2p.content.digest import FileState, state_of
 from osp2p.errors import TrackerError
 from osp2p.limits import Limits
 from osp2p.peer.announce import Announcement, Told
@@ -169,19 +169,30 @@ class Sharing:
                 self._fetches[offer.name].remove(offer)
                 self._announce_again(offer.name)
 
-    def fetched(self, offer: Offer, path: Path) -> None:
+    def fetched(self, nursery: trio.Nursery, offer: Offer, path: Path) -> None:
         """Go on offering a content that has arrived, from its final path, to those who were promised it.
 
-        It is the same offer, so that connections which ask for it go on. A file that somebody has taken away by now has
-        arrived all the same; it is offered no longer than it is being fetched.
+        It is the same offer, so that connections which ask for it go on. A task of `nursery` withdraws it when its file
+        is gone, or another one. A file that somebody has taken away by now has arrived all the same; it is offered no
+        longer than it is being fetched.
         """
-        try:
-            state = state_of(os.stat(path))
-        except OSError:
+        state = _state_at(path)
+        if state is None:
             return
+        nursery.start_soon(self._withdraw_when_gone, offer, path, state)
         offer.open = SharedFile(offer.name, os.fsencode(path), None, state).open
         offer.mtime_ns = state.mtime_ns
         offer.chunks = None
+        offer.notify()
+        self._announce_again(offer.name)
+
+    async def _withdraw_when_gone(self, offer: Offer, path: Path, state: FileState) -> None:
+        """Withdraw a content that has arrived once its file is not what it was."""
+        while True:
+            await trio.sleep(self._limits.fetched_recheck)
+            if _state_at(path) != state:
+                break
+        self._fetches[offer.name].remove(offer)
         offer.notify()
         self._announce_again(offer.name)
 
@@ -253,6 +264,14 @@ class Sharing:
 
             for announcer in self._essential:
                 nursery.start_soon(wait, announcer)
+
+
+def _state_at(path: Path) -> FileState | None:
+    """What a file is now; None if there is none, or it cannot be looked at."""
+    try:
+        return state_of(os.stat(path))
+    except OSError:
+        return None
 
 
 def _offer(library: Library, file: SharedFile) -> Offer:

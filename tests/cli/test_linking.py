@@ -167,7 +167,7 @@ def test_rates_are_read(text: str, rate: int) -> None:
 
 async def test_what_cannot_be_written_to_is_refused(world: World) -> None:
     os.mkfifo(world.directory / "pipe")
-    for words in (["-o", "/dev/null"], ["-o", "pipe"], ["-o", "-", "--json"]):
+    for words in (["-o", "/dev/null"], ["-o", "pipe"], ["-o", "-", "--json"], ["-o", "-", "--seed"]):
         done = await world.run("get", "a", *words)
         assert done.code == 2
         assert done.err.count(b"\n") == 1

@@ -363,6 +363,22 @@ async def test_a_seed_shares_what_it_fetched(node_of: OpenNode, tmp_path: Path) 
     assert done.sources[0].fetched == 7
 
 
+async def test_what_was_fetched_is_offered_only_as_long_as_it_is_there(node_of: OpenNode, tmp_path: Path) -> None:
+    """A large file, which a swarm shares without being asked to, and which --seed shares, too."""
+    source = fill(tmp_path / "source", {"a": FILES["large.bin"]})
+    async with node_of() as getter, node_of() as third:
+        async with node_of() as sharer:
+            await sharer.share(source)
+            await registered_with_digests(getter, b"a")
+            await getter.get(b"a", tmp_path / "got", GetOptions(seed=True))
+        (tmp_path / "got").unlink()
+        with trio.fail_after(10):
+            while await third.list_files():
+                await trio.testing.wait_all_tasks_blocked(0.05)
+        with pytest.raises(NobodyHasIt):
+            await third.get(b"a", tmp_path / "third")
+
+
 async def test_the_tracker_may_go_and_come_back(tmp_path: Path) -> None:
     source = fill(tmp_path / "source", {"a": b"1", "b": b"2"})
     network = TcpNetwork()

@@ -13,7 +13,7 @@ import trio.testing
 
 from osp2p.content.cache import HashCache
 from osp2p.content.chunks import ChunkMap, chunk_count
-from osp2p.errors import TrackerError
+from osp2p.errors import SourceChanged, TrackerError
 from osp2p.limits import MIB, Limits
 from osp2p.peer.announce import Announcement, Announcer
 from osp2p.peer.events import Event, FileAdded
@@ -21,6 +21,7 @@ from osp2p.peer.offer import Offer
 from osp2p.peer.sharing import Sharing
 
 SIZE = 5 * MIB
+LIMITS = Limits()
 
 
 class Told:
@@ -71,7 +72,7 @@ async def test_an_offer_whose_file_never_got_its_name_is_withdrawn(tmp_path: Pat
     assert told.names == {}
 
 
-async def test_an_offer_that_has_arrived_stays(tmp_path: Path) -> None:
+async def test_an_offer_that_has_arrived_stays(nursery: trio.Nursery, tmp_path: Path) -> None:
     told = Told()
     sharing, _ = sharing_with(told)
     path = tmp_path / "film"
@@ -80,22 +81,71 @@ async def test_an_offer_that_has_arrived_stays(tmp_path: Path) -> None:
         offer = partial_offer(part.fileno())
         with sharing.fetching(offer):
             complete(offer)
-            sharing.fetched(offer, path)
+            sharing.fetched(nursery, offer, path)
     assert sharing.find(b"film") is offer
     assert not told.names[b"film"].partial
     fd = offer.open()
     assert os.fstat(fd).st_size == SIZE
     os.close(fd)
+    nursery.cancel_scope.cancel()
 
 
-async def test_a_file_that_was_taken_away_at_once_has_arrived_and_is_not_offered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["removed", "changed", "replaced", "made unreachable"])
+async def test_an_offer_is_withdrawn_when_its_file_is_not_what_arrived(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, tmp_path: Path, what: str
+) -> None:
+    told = Told()
+    sharing, _ = sharing_with(told)
+    path = tmp_path / "directory" / "film"
+    path.parent.mkdir()
+    path.write_bytes(bytes(SIZE))
+    other = Offer(b"film", SIZE, lambda: -1, b3=bytes([1] * 32), chunks=ChunkMap(chunk_count(SIZE)))
+    with open(path, "rb") as part, sharing.fetching(other):
+        offer = partial_offer(part.fileno())
+        with sharing.fetching(offer):
+            complete(offer)
+            sharing.fetched(nursery, offer, path)
+        await trio.sleep(100)
+        assert sharing.find(b"film", offer.b3) is offer
+        changed = trio.Event()
+
+        async def wait() -> None:
+            await offer.wait_changed(offer.serial)
+            changed.set()
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        match what:
+            case "removed":
+                path.unlink()
+            case "changed":
+                path.write_bytes(b"x")
+            case "replaced":
+                path.with_name("new").write_bytes(bytes(SIZE))
+                path.with_name("new").rename(path)
+            case _:
+                path.parent.rename(tmp_path / "elsewhere")
+        await trio.sleep(2 * LIMITS.fetched_recheck)
+        assert sharing.find(b"film", offer.b3) is None
+        assert sharing.find(b"film") is other
+        assert told.names[b"film"].partial, "it is another fetch of that name that is told of now"
+        with trio.fail_after(1):
+            await changed.wait()
+        with pytest.raises((SourceChanged, OSError)):
+            offer.open()
+    assert told.names == {}
+
+
+async def test_a_file_that_was_taken_away_at_once_has_arrived_and_is_not_offered(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
     told = Told()
     sharing, _ = sharing_with(told)
     with open(tmp_path / "part", "wb") as part:
         offer = partial_offer(part.fileno())
         with sharing.fetching(offer):
             complete(offer)
-            sharing.fetched(offer, tmp_path / "film")
+            sharing.fetched(nursery, offer, tmp_path / "film")
     assert sharing.find(b"film") is None
     assert told.names == {}
 
