@@ -24,7 +24,7 @@
     │   ├── NobodyHasIt
     │   ├── SourceRefused           this holder does not serve it (or serves an empty answer)
     │   ├── Stalled                 too slow or silent for too long, everywhere
-    │   ├── TooLarge                larger than the announced or allowed size
+    │   ├── TooLarge                larger than the user, or `Limits.max_size`, allows
     │   ├── Unverified              no checksum known, and the caller demanded one
     │   ├── ChecksumMismatch        arrived whole, but it is not what the tracker or the link names
     │   └── ContentChanged          the name now stands for another content than when we began
@@ -167,7 +167,7 @@ class Stalled(TransferError):
 
 
 class TooLarge(TransferError):
-    """The file is larger than what was announced or allowed."""
+    """The file is larger than is allowed, or is said to be."""
 
 
 class Unverified(TransferError):

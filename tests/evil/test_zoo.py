@@ -16,6 +16,7 @@ from tests.evil.zoo import run
 
 #: Fields of `Limits` that no attack of the zoo pushes on, and why.
 OUT_OF_REACH = {
+    "fetched_recheck": "whoever changes what was fetched is on this machine",
     "max_shared_files": "whoever fills the shared directory is on this machine",
     "directory_sync_timeout": "what is slow there is the disk",
     "item_lifetime": "it binds hours after what binds an attack",
