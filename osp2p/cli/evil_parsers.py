@@ -24,7 +24,7 @@ def evil_parser() -> OptionParser:
         "--list [ID…] [--json]\n"
         "       osp2p evil ID… HOST:PORT [--file NAME] [OPTION…]     attack a tracker, peer or node\n"
         "       osp2p evil --peer ID… [-t HOST:PORT] [OPTION…]       attack those who fetch\n"
-        "       osp2p evil ID --port PORT [-t HOST:PORT] [OPTION…]   be an evil tracker",
+        "       osp2p evil ID --port PORT [-t HOST:PORT] [OPTION…]   be an evil tracker or node",
         "Attack a program that speaks OSP2P, and see how it stands it. An ID is family/name, a family, or a pattern.\n"
         "A tracker or a peer is attacked with an honest user before, beside and after each attack, and there is a\n"
         "verdict for each; exit code 0 only if all are good. Who fetches from an evil peer or asks an evil tracker\n"
@@ -35,13 +35,18 @@ def evil_parser() -> OptionParser:
             ("osp2p evil paths/outside 127.0.0.1:11112 --file cat.jpg", "one attack against a peer"),
             ("osp2p evil --peer chunks -t 127.0.0.1", "claim what is listed, and serve wrong chunks"),
             ("osp2p evil tracker/endless-peers --port 5000 -t 127.0.0.1", "lie about what a sound tracker knows"),
+            (
+                "osp2p evil neighbours/sybils --port 5001 -t 127.0.0.1:11112",
+                "enter an overlay through a node; lie there",
+            ),
+            ("osp2p evil callees/forged --port 5002", "be a node whose results are forged"),
         ],
         "docs/zoo.md describes every attack.",
     )
     parser.add_words("words", "ID", "attacks; where no option says otherwise, HOST:PORT stands behind them", 0)
     parser.add_argument("--list", action="store_true", help="print the catalogue, and end; with --json as one array")
     parser.add_argument("--peer", action="store_true", help="register at the tracker as a holder, and attack who comes")
-    parser.add_argument("--port", type=port, metavar="PORT", help="be an evil tracker, or peer, that listens there")
+    parser.add_argument("--port", type=port, metavar="PORT", help="be an evil tracker, node or peer that listens there")
     parser.add_argument(
         "--against", choices=("tracker", "uploader", "node"), help="what stands at HOST:PORT, where the IDs do not tell"
     )
