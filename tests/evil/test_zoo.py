@@ -32,6 +32,7 @@ OF_ITS_OWN_ACCORD = frozenset(
         "contact_interval",
         "item_interval",
         "max_announced_files",
+        "overlay_list_page",
         "publish_at_a_time",
     ]
 )
