@@ -600,6 +600,9 @@ class Limits:
     max_asked_peers: int = 32
     """How many peers that the overlay named are asked at a time what they have."""
 
+    overlay_list_page: int = 5000
+    """How many names a peer that the overlay named is asked for at a time."""
+
     find_timeout: float = 5 * SECONDS
     """How long a file is looked for in the overlay before nobody has it."""
 

@@ -9,11 +9,20 @@ from contextlib import suppress
 from osp2p.cli.arguments import UsageError
 from osp2p.cli.console import TRACEBACK_HINT, Console, discard_stdout, wants_tracebacks
 from osp2p.cli.exits import PIPE_CLOSED, UNEXPECTED, USAGE, exit_code_of_files
-from osp2p.errors import DiskFull, Osp2pError, StoreError, TargetLocked, TrackerUnreachable, Unverified
+from osp2p.errors import (
+    DiskFull,
+    Osp2pError,
+    OverlayUnreachable,
+    StoreError,
+    TargetLocked,
+    TrackerUnreachable,
+    Unverified,
+)
 
 #: What the user can do about an error, where its sentence does not say so already.
 HINTS: dict[type[Osp2pError], str] = {
     TrackerUnreachable: "start one with `osp2p tracker`, or name another with -t HOST:PORT",
+    OverlayUnreachable: "name a node that is there with --join HOST:PORT, or begin a network with `osp2p node`",
     DiskFull: "make room, or choose another disk",
     TargetLocked: "wait for the other fetch, or choose another place with -o",
     Unverified: "leave out --require-verified to take it unproved",

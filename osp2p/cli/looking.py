@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from osp2p.cli.arguments import UsageError, chosen_trackers
 from osp2p.cli.console import Console
 from osp2p.cli.exits import DONE
+from osp2p.cli.overlay_options import chosen_sources
 from osp2p.cli.patterns import match_words
 from osp2p.cli.records import claimed_size, file_record, name_fields, peer_record
 from osp2p.cli.targets import check_file
@@ -32,7 +33,8 @@ async def list_files(arguments: Namespace, console: Console) -> int:
     if arguments.null and (arguments.long or console.json):
         raise UsageError("-0 prints names alone: leave out -l and --json")
     words = [os.fsencode(word) for word in arguments.patterns]
-    async with open_node(trackers=chosen_trackers(arguments)) as node:
+    trackers, overlay = chosen_sources(arguments, read_only=True)
+    async with open_node(trackers=trackers, overlay=overlay) as node:
         entries = await node.list_files()
     if words:
         matched = match_words(words, [entry.name for entry in entries], all_listed=True)

@@ -169,10 +169,11 @@ def ls_parser() -> OptionParser:
     """``osp2p ls``."""
     parser = OptionParser(
         "osp2p ls",
-        "[PATTERN…] [-l | -0 | --json] [-t HOST:PORT]",
-        "List the files that the tracker knows. On a terminal, names are written so that bash, zsh and ksh read them\n"
-        "back: paste them behind `osp2p get`. Elsewhere a name is a line as it is, or, if something in it cannot be\n"
-        "printed, $'…' as on a terminal. With -0 every name is exact.",
+        "[PATTERN…] [-l | -0 | --json] [-t HOST:PORT] [--join HOST:PORT]",
+        "List the files that the tracker knows; without a tracker, those shared in the overlay. On a terminal,\n"
+        "names are written so that bash, zsh and ksh read them back: paste them behind `osp2p get`. Elsewhere a name\n"
+        "is a line as it is, or, if something in it cannot be printed, $'…' as on a terminal. With -0 every name is\n"
+        "exact.",
         [
             ("osp2p ls", "every name, one a line"),
             ("osp2p ls -l 'photos/*'", "sizes, too, of what matches"),
@@ -183,6 +184,7 @@ def ls_parser() -> OptionParser:
     parser.add_argument("-l", "--long", action="store_true", help="show sizes, where the tracker knows them")
     parser.add_argument("-0", "--null", action="store_true", help="a NUL behind each name, and nothing else")
     add_tracker_option(parser)
+    add_overlay_options(parser)
     add_common_options(parser)
     return parser
 

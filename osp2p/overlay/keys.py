@@ -6,10 +6,10 @@ The text is lines that end in LF::
     network NAME
     KIND WORD
 
-KIND is ``b3`` with a content id of 64 hex digits, ``name`` with a file's name, ``service`` with a service's name, or
-``many`` without a word, for whoever shares more files than are announced one by one. Names are quoted as in any line of
-OSP2P. Without its third line the text names the network itself; the first eight bytes of that SHA-1 stand in each
-message.
+KIND is ``b3`` with a content id of 64 hex digits, ``name`` with a file's name, ``service`` with a service's name,
+``sharers`` without a word, for everybody who shares anything, or ``many`` without a word, for whoever shares more files
+than are announced one by one. Names are quoted as in any line of OSP2P. Without its third line the text names the
+network itself; the first eight bytes of that SHA-1 stand in each message.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ def name_key(network: str, name: bytes) -> bytes:
 def service_key(network: str, service: str) -> bytes:
     """The key of a service that nodes have."""
     return sha1(_text(network) + b"service %s\n" % quote(service.encode())).digest()
+
+
+def sharers_key(network: str) -> bytes:
+    """The key of everybody who shares anything."""
+    return sha1(_text(network) + b"sharers\n").digest()
 
 
 def many_key(network: str) -> bytes:

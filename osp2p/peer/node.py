@@ -241,6 +241,11 @@ class Node(CallingNode):
         Raises:
             TrackerError: none answered.
         """
+        overlay = self.overlay
+        if overlay is not None and not self.tracker_addresses:
+            from osp2p.peer.overlay_listing import list_overlay
+
+            return await list_overlay(overlay, self._network, prefix, self._limits)
         return await self._trackers.list_files(prefix)
 
     async def list_peers(self) -> list[PeerEntry]:

@@ -1,4 +1,4 @@
-"""Keeping the overlay told of what this peer shares: each file by its name and by its content, up to a number.
+"""Keeping the overlay told of what this peer shares: that it does, and each file by its name and by its content.
 
 Whoever shares more announces the first so many, and itself under one key for those with many files, where all who look
 for a name ask too. A lookup and eight announcements for each of 100,000 names, again and again, would be more packets
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from osp2p.limits import Limits
-from osp2p.overlay.keys import content_key, many_key, name_key
+from osp2p.overlay.keys import content_key, many_key, name_key, sharers_key
 from osp2p.overlay.node import Overlay
 from osp2p.peer.announce import Announcement
 from osp2p.wire.address import Address
@@ -33,7 +33,8 @@ class OverlayAnnouncer:
         self._published: dict[bytes, list[bytes]] = {}
         #: How many names announce a key: several may have one content.
         self._uses: dict[bytes, int] = {}
-        self._many = False
+        #: What is announced of this peer as a whole.
+        self._general: set[bytes] = set()
 
     def addresses(self) -> set[Address]:
         """See `Told`."""
@@ -91,15 +92,19 @@ class OverlayAnnouncer:
             self._publish(waiting)
 
     def _note_number(self) -> None:
-        many = len(self._offered) > self._limits.max_announced_files
-        if many == self._many:
-            return
-        self._many = many
-        key = many_key(self._overlay.network)
-        if many:
-            self._overlay.publish([key], self._port)
-        else:
-            self._overlay.withdraw([key])
+        """Announce this peer as a whole: as one who shares, and perhaps as one who shares much."""
+        network = self._overlay.network
+        whole = any(not announcement.partial for announcement in self._offered.values())
+        for key, holds in (
+            (sharers_key(network), whole),
+            (many_key(network), len(self._offered) > self._limits.max_announced_files),
+        ):
+            if holds and key not in self._general:
+                self._general.add(key)
+                self._overlay.publish([key], self._port)
+            elif not holds and key in self._general:
+                self._general.discard(key)
+                self._overlay.withdraw([key])
 
     async def wait_first_round(self) -> None:
         """See `Told`. The overlay holds nobody up: what is shared is announced when there is somebody to tell."""

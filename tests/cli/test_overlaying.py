@@ -35,6 +35,7 @@ async def test_two_commands_and_no_tracker(world: World) -> None:
         done = await world.run("get", "cat.txt", "--join", place, "-o", "fetched.txt")
         assert (done.code, done.err) == (0, done.err)
         assert (world.directory / "fetched.txt").read_bytes() == b"meow"
+        assert (await world.run("ls", "--join", place)).out == b"cat.txt\ndog.txt\n"
         found = await world.run("find", "cat.txt", "--join", place, "--json")
         (holder,) = found.of("holder")
         assert holder["address"] == place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from osp2p.limits import DEFAULT
-from osp2p.overlay.keys import content_key, many_key, name_key, network_tag, service_key
+from osp2p.overlay.keys import content_key, many_key, name_key, network_tag, service_key, sharers_key
 from osp2p.overlay.lookup import ALPHA
 from osp2p.overlay.table import K
 from tests.docs.lesson import Lesson
@@ -24,6 +24,7 @@ def test_keys_are_those_of_the_document() -> None:
         "`net`": network_tag("osp2p").hex(),
         "`name cat.txt`": name_key("osp2p", b"cat.txt").hex(),
         "`b3` and 64 zeros": content_key("osp2p", bytes(32)).hex(),
+        "`sharers`": sharers_key("osp2p").hex(),
         "`many`": many_key("osp2p").hex(),
         "`service clock`": service_key("osp2p", "clock").hex(),
     }

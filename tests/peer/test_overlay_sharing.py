@@ -77,12 +77,32 @@ async def test_a_third_node_finds_the_first_through_the_second(tmp_path: Path) -
         await middle.listen()
         sharer = await stack.enter_async_context(node(tmp_path, middle, name="sharer"))
         await sharer.share(shared)
-        await until(lambda: len(overlay_of(sharer)._engine.announced) == 2)
+        await until(lambda: len(overlay_of(sharer)._engine.announced) == 3)
         assert await overlay_of(sharer).wait_published(PATIENCE)
         asker = await stack.enter_async_context(node(tmp_path, middle, name="asker", read_only=True))
         (b3,) = {entry.attributes[b"b3"] for entry in (await asker._sources.facts([b"cat"]))[0].holders}
         done = await asker.get(b"cat", tmp_path / "cat", b3=bytes.fromhex(b3.decode()))
         assert done.verified == "b3"
+
+
+async def test_everything_is_listed_without_a_tracker(tmp_path: Path) -> None:
+    limits = replace(DEFAULT, overlay_list_page=2)
+    async with AsyncExitStack() as stack:
+        sharers: list[Node] = []
+        for number in range(2):
+            files = {f"own{number}.{at}": b"%d" % at for at in range(5)} | {"common": b"the same"}
+            sharer = await stack.enter_async_context(node(tmp_path, *sharers, name=f"sharer{number}"))
+            await sharer.share(directory(tmp_path / f"shared{number}", **files))
+            sharers.append(sharer)
+        assert await overlay_of(sharers[1]).wait_published(PATIENCE)
+        options = OverlayOptions(joins=[("127.0.0.1", overlay_of(sharers[0]).port)], read_only=True)
+        asker = await stack.enter_async_context(
+            open_node(overlay=options, cache=tmp_path / "asker.sqlite", limits=limits)
+        )
+        names = {entry.name for entry in await asker.list_files()}
+        assert names == {b"common", *(b"own%d.%d" % (number, at) for number in range(2) for at in range(5))}
+        assert {entry.name for entry in await asker.list_files(b"own1")} == {b"own1.%d" % at for at in range(5)}
+        assert len((await asker.find([b"own?.3", b"common"]))[0]) == 3
 
 
 async def test_nobody_answers(tmp_path: Path) -> None:
@@ -124,10 +144,10 @@ async def test_files_that_go_are_announced_no_longer(tmp_path: Path) -> None:
     async with node(tmp_path) as sharer:
         await sharer.share(shared)
         announced = overlay_of(sharer)._engine.announced
-        await until(lambda: len(announced) == 4)
+        await until(lambda: len(announced) == 5)  # two for each file, and that there is anything
         assert name_key("osp2p", b"cat") in announced
         (shared / "cat").unlink()
-        await until(lambda: len(announced) == 2)
+        await until(lambda: len(announced) == 3)
         assert name_key("osp2p", b"dog") in announced
 
 

@@ -1,0 +1,81 @@
+"""What there is, where no tracker lists it: all who share are found under one key, and each is asked for its list.
+
+That suits networks of some dozens of sharers. In a larger one it is a sample: answers name so many peers, and no more
+are asked.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from osp2p.errors import NetworkError, RemoteProtocolError
+from osp2p.limits import Limits
+from osp2p.net import LineConnection, Network
+from osp2p.net.errors import deadline
+from osp2p.overlay.keys import sharers_key
+from osp2p.overlay.node import Overlay
+from osp2p.peer.chunk_client import HELLO
+from osp2p.wire.address import Address
+from osp2p.wire.entry import FileEntry, parse_file_line
+from osp2p.wire.request import write_request
+
+#: What tells two contents of one name apart.
+_Key = tuple[bytes, bytes | None]
+
+
+async def list_overlay(overlay: Overlay, network: Network, prefix: bytes, limits: Limits) -> list[FileEntry]:
+    """What everybody who is found shares, in name order, each content of a name once.
+
+    Args:
+        prefix: only names that begin so.
+
+    Raises:
+        OverlayUnreachable: there is nobody to ask.
+    """
+    await overlay.wait_connected(limits.find_timeout)
+    listing = _Listing(network, prefix, limits)
+    with trio.move_on_after(limits.listing_timeout):
+        async with trio.open_nursery() as nursery, overlay.open_search(sharers_key(overlay.network)) as found:
+            async for peers in found:
+                for peer in peers:
+                    nursery.start_soon(listing.ask, peer)
+    return [listing.found[key] for key in sorted(listing.found, key=lambda key: (key[0], key[1] or b""))]
+
+
+class _Listing:
+    def __init__(self, network: Network, prefix: bytes, limits: Limits) -> None:
+        self._network = network
+        self._prefix = prefix
+        self._limits = limits
+        self._asking = trio.CapacityLimiter(limits.max_asked_peers)
+        self.found: dict[_Key, FileEntry] = {}
+
+    async def ask(self, peer: Address) -> None:
+        """Ask one peer for its list; who gives none, or not to the end, has said what it has said."""
+        async with self._asking:
+            try:
+                await self._read(peer)
+            except (NetworkError, RemoteProtocolError):
+                return
+
+    async def _read(self, peer: Address) -> None:
+        limits = self._limits
+        with deadline(trio.current_time() + limits.connect_timeout, str(peer)):
+            connection = await self._network.connect(peer.host, peer.port)
+        lines = LineConnection(connection, limits, of_peer=True)
+        try:
+            at = trio.current_time() + limits.reply_timeout
+            await lines.send(HELLO, at)
+            after = b""
+            more = (await lines.read_reply(at)).ok
+            while more and len(self.found) < limits.max_listed_files:
+                pairs = ((b"prefix", self._prefix), (b"after", after), (b"max", b"%d" % limits.overlay_list_page))
+                await lines.send(write_request(b"LIST", attributes={key: value for key, value in pairs if value}), at)
+                entries = [parse_file_line(line, hello=True) for line in (await lines.read_reply(at)).data]
+                more = any(entry.name > after for entry in entries)
+                after = max((entry.name for entry in entries), default=after)
+                for entry in entries:
+                    if entry.name.startswith(self._prefix):
+                        self.found.setdefault((entry.name, entry.attributes.get(b"b3")), entry)
+        finally:
+            lines.close()
