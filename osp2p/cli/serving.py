@@ -208,9 +208,9 @@ async def _share(
         if hosted is not None:
             _invite(console, {entry.name for entry in await shown.node.list_files()}, hosted)
         elif not trackers:
-            names = set(shown.node.shared_names(2))
+            names = set(shown.node.shared_names(1000))
             address = await shown.node.listen()
-            invite_to_join(console, address.port, overlay, _pattern(names) if len(names) == 1 else "NAME")
+            invite_to_join(console, address.port, overlay, _pattern(names) if names else "NAME")
         await trio.sleep_forever()
     return DONE
 
