@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     def try_one(data: bytes) -> None:
         understood = False
         try:
-            understood = target.check(data)
+            understood = loop.check_in_time(target, data)
         finally:
             counters.count(understood)
 

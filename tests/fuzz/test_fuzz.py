@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from osp2p.errors import MalformedLine
-from tests.fuzz import corpus, long
+from tests.fuzz import corpus, long, loop
 from tests.fuzz.loop import Counters, Outcome, covering, run_plain, shares
 from tests.fuzz.mutate import mutate
 from tests.fuzz.target import TARGETS, Parameters, Target, load_targets
@@ -102,6 +102,16 @@ def test_the_loop_finds_what_is_planted_and_tries_the_same_again() -> None:
     assert (again.finds, again.inputs, again.understood) == (first.finds, first.inputs, first.understood)
     other = run_plain(PLANTED, 200_000, 4, [b"x"])
     assert (other.finds, other.inputs) != (first.finds, first.inputs)
+
+
+def test_an_input_that_takes_too_long_is_a_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(data: bytes) -> bool:
+        return sum(range(200_000)) > 0
+
+    monkeypatch.setattr(loop, "_MOST_SECONDS", 0.001)
+    outcome = run_plain(Target("slow", slow, (), 1.0, 10), 10, 1, [b""])
+    assert outcome.finds == [b""]
+    assert "took" in outcome.evidence
 
 
 def test_mutations_stay_within_their_length() -> None:
