@@ -40,6 +40,7 @@ class Answers:
     Args:
         families: of this node; `False` for IPv4, `True` for IPv6.
         announced: what this node itself announces: key to port.
+        tells_own: whether ``own`` is understood: not in BitTorrent's network.
     """
 
     def __init__(
@@ -49,9 +50,12 @@ class Answers:
         limits: Limits,
         rng: random.Random,
         now: float,
+        *,
+        tells_own: bool,
     ) -> None:
         self._families = families
         self._announced = announced
+        self._tells_own = tells_own
         self._rng = rng
         self._tokens = Tokens(limits.token_lifetime, rng, now)
         self.peers = PeerStore(limits)
@@ -106,7 +110,7 @@ class Answers:
         key = id_of(arguments, b"info_hash")
         values = self._nodes(key, arguments, source)
         values[b"token"] = self._tokens.make(source, now)
-        if key in self._announced:
+        if self._tells_own and key in self._announced:
             values[b"own"] = self._announced[key]
         peers = self._peers_for(key, source, now)
         if peers:

@@ -64,7 +64,7 @@ class Engine:
         }
         #: What this node itself announces: key to port.
         self.announced: dict[bytes, int] = {}
-        self.answers = Answers(self.families, self.announced, limits, rng, now)
+        self.answers = Answers(self.families, self.announced, limits, rng, now, tells_own=bool(network))
         self.timers = Timers()
         #: What is to be sent: datagrams and where to. The caller empties it.
         self.outgoing: deque[tuple[bytes, Address]] = deque()

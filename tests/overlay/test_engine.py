@@ -386,6 +386,11 @@ def test_what_we_announce_ourselves_is_told() -> None:
     bench = Bench()
     bench.engine.announced[KEY] = 4000
     assert bench.values(b"get_peers", {b"info_hash": KEY})[b"own"] == 4000
+    mainline = Bench(network=b"")
+    mainline.engine.announced[KEY] = 4000
+    assert b"own" not in mainline.values(b"get_peers", {b"info_hash": KEY})
+    mainline.engine.families[False].note_vote("somebody", "20.7.7.7")
+    assert mainline.values(b"get_peers", {b"info_hash": KEY})[b"values"] == [b"\x14\x07\x07\x07\x0f\xa0"]
 
 
 # --- garbage ---
