@@ -31,6 +31,10 @@ _ROUNDS = 3
 #: How long an attack has the stage for itself.
 _ALONE = 0.3
 
+#: How often an honest user looks on while an attack goes on, and how long he may have to wait.
+_LOOK_EVERY = 1.0
+_SERVED_WITHIN = 2.0
+
 #: How long an attack goes on after the program has died: how it took its death is evidence.
 _LAST_WORDS = 0.2
 
@@ -144,7 +148,7 @@ class Sieges:
 
     async def _is_useless(self) -> bool:
         try:
-            await exchange(self._subject)
+            await exchange(self._subject, registering=False)
         except Wrong:
             return True
         return False
@@ -196,13 +200,33 @@ class Sieges:
             found.append(await self._attack(one, recorder))
             nursery.cancel_scope.cancel()
 
+        async def look_on() -> None:
+            await trio.sleep(_ALONE)
+            while True:
+                if reason := await self._kept_waiting():
+                    found.append(Judged(one.check, "failed", f"under the attack, {reason}"))
+                    nursery.cancel_scope.cancel()
+                await trio.sleep(_LOOK_EVERY)
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(make)
+            if not one.attack.exhausts:
+                nursery.start_soon(look_on)
             await self._keeper.wait_death()
             await trio.sleep(_LAST_WORDS)
             nursery.cancel_scope.cancel()
         judged = found[0] if found else Judged(one.check, "failed", "under the attack, it dies")
         return replace(judged, evidence=tuple(entries), seconds=trio.current_time() - begun)
+
+    async def _kept_waiting(self) -> str:
+        """Be an honest user. Returns: what is wrong with how one is served; "" if nothing is."""
+        begun = trio.current_time()
+        try:
+            await exchange(self._subject, registering=False)
+        except Wrong as wrong:
+            return f"an honest user is not served: {wrong}"
+        seconds = trio.current_time() - begun
+        return f"an honest user is served after {seconds:.1f} s" if seconds > _SERVED_WITHIN else ""
 
     async def _attack(self, one: Siege, recorder: Recorder) -> Judged:
         subject = self._subject

@@ -39,8 +39,11 @@ MAX_MEMORY = 512 * 1024 * 1024
 GONE = "the program is gone, or of no use to anybody"
 
 
-async def exchange(subject: Subject) -> None:
+async def exchange(subject: Subject, *, registering: bool = True) -> None:
     """Be an honest user: of a tracker, register a file and find it; of a peer, fetch the file.
+
+    Args:
+        registering: whether to log in at a tracker, which others may be told of; else it is only asked.
 
     Raises:
         Wrong: the program is of no use.
@@ -48,7 +51,8 @@ async def exchange(subject: Subject) -> None:
     stage = Stage(subject, f"exchange {trio.current_time()}")
     try:
         if subject.kind == "tracker":
-            for line in ("ADDR {a} {host}:4001", "HAVE {file}", "WANT {file}"):
+            lines = ("ADDR {a} {host}:4001", "HAVE {file}", "WANT {file}") if registering else ("HELP",)
+            for line in lines:
                 reply = await stage.ask(line, await stage.on("a"))
                 if not reply.ok:
                     raise Wrong(f"an honest {line.split()[0]} is answered {reply.code}")

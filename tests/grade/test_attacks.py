@@ -79,6 +79,12 @@ async def test_evidence_is_of_each_attack_alone(tmp_path: Path) -> None:
     assert [entry.kind for entry in found[1].evidence] == ["connect", "close"]
 
 
+async def test_an_honest_user_who_waits_too_long_has_a_complaint(tmp_path: Path) -> None:
+    async with open_old_peer({b"cat.jpg": CAT}, Habits()) as peer:  # one connection at a time
+        found = await run(peer, tmp_path, siege("wait", wait, "out-waited"), patience=1.5)
+    assert found[0].reason.startswith("under the attack, an honest user is not served: it does not close")
+
+
 async def test_who_fails_beside_others_is_tried_alone(tmp_path: Path) -> None:
     together = 0
     crowded: list[int] = []
