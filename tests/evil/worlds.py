@@ -11,7 +11,7 @@ import ipaddress
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -27,9 +27,7 @@ from osp2p.evil import Attack, Attacked, Bounds, Fact, Truth, Verdict, run_attac
 from osp2p.evil.words import cut
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, MemoryNetwork, serve_visits
-from osp2p.net.memory_datagrams import MemoryDatagrams
 from osp2p.net.memory_link import Link
-from osp2p.overlay.node import OverlayOptions, open_overlay
 from osp2p.peer.events import Event, SourceFailed, TransferDone, TransferFailed
 from osp2p.peer.node import Node, open_node
 from osp2p.peer.offer import Offer
@@ -40,7 +38,6 @@ from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.checksum import write_md5
 from osp2p.wire.entry import FileEntry
 from osp2p.wire.word import quote, unquote
-from tests.rpc.nodes import open_peer
 
 T = TypeVar("T")
 
@@ -510,56 +507,3 @@ async def _share_something(node: Node, root: Path) -> None:
     path.write_bytes(b"own")
     with suppress(Osp2pError):
         await node.share_file(b"own", path)
-
-
-# --- nodes ---
-
-
-class Host:
-    """One host with connections and datagrams."""
-
-    def __init__(self, network: MemoryNetwork, datagrams: MemoryDatagrams) -> None:
-        self.connect = network.connect
-        self.listen = network.listen
-        self.open_datagrams = datagrams.open_datagrams
-
-
-async def attack_node(attack: Attack, root: Path, limits: Limits = LIMITS) -> Verdict:
-    """Run an attack against a node of ours, one of the overlay or one that takes calls, with an honest one beside.
-
-    Args:
-        limits: the node's; the attack aims at `LIMITS`.
-    """
-    network, datagrams = MemoryNetwork("10.0.1.1"), MemoryDatagrams("10.0.1.1", latency=0.001)
-
-    def host(address: str) -> Host:
-        return Host(network.host(address), datagrams.host(address))
-
-    is_overlay = attack.family == "overlay"
-    takes_calls = open_peer(network, limits=limits, port=PEER_PORT, anywhere=True)  # there is no loopback in memory
-    async with _neighbours(datagrams, limits) if is_overlay else takes_calls:
-        return await run_attack(
-            attack,
-            [host(f"10.0.6.{number}") for number in range(1, 17)],
-            ("10.0.1.1", PEER_PORT),
-            seed=SEED,
-            bounds=BOUNDS,
-            allowed=EVERYWHERE,
-            limits=LIMITS,
-            honest=host("10.0.7.7"),
-        )
-
-
-@asynccontextmanager
-async def _neighbours(datagrams: MemoryDatagrams, limits: Limits) -> AsyncIterator[None]:
-    """Four nodes of an overlay of ours that know each other."""
-    async with AsyncExitStack() as stack:
-        options = OverlayOptions()
-        for number in range(1, 5):
-            here = datagrams.host(f"10.0.1.{number}")
-            opening = open_overlay(options, port=PEER_PORT, datagrams=here, limits=limits, rng=random.Random(number))
-            node = await stack.enter_async_context(opening)
-            if number > 1:
-                await node.wait_connected(5)
-            options = OverlayOptions(joins=[("10.0.1.1", PEER_PORT)])
-        yield

@@ -7,11 +7,11 @@ from pathlib import Path
 from osp2p.evil import Attack, Verdict
 from osp2p.limits import Limits
 from tests.evil.asking import attack_calling, attack_joining
+from tests.evil.nodes import attack_node
 from tests.evil.worlds import (
     LIMITS,
     Outcome,
     attack_downloader,
-    attack_node,
     attack_tracker,
     attack_uploader,
     no_threads,
