@@ -31,6 +31,13 @@ def test_the_port_may_be_left_out() -> None:
     assert parse_link(f"osp2p://tracker/a#b3={_B3.hex()}").port == 11111
 
 
+@given(st.binary(min_size=1, max_size=80))
+def test_there_may_be_no_tracker(name: bytes) -> None:
+    link = Link("", 0, name, _B3)
+    assert str(link).startswith("osp2p:///")
+    assert parse_link(str(link)) == link
+
+
 @pytest.mark.parametrize(
     "text",
     [
