@@ -28,7 +28,7 @@ from typing import Any
 
 import trio
 
-from osp2p.errors import ConnectFailed
+from osp2p.errors import ConnectFailed, TrackerError
 from osp2p.lab.holder import run_holder
 from osp2p.lab.orders import StallMeter, count_open, read_orders, write_record
 from osp2p.limits import DEFAULT
@@ -176,12 +176,16 @@ class _Member:
         failed: list[TransferFailed] = []
         target.mkdir(parents=True)
         begun = trio.current_time()
-        async with self._node.open_get(wanted, options) as events:
-            async for event in events:
-                if isinstance(event, TransferDone):
-                    done.append(event)
-                elif isinstance(event, TransferFailed):
-                    failed.append(event)
+        try:
+            async with self._node.open_get(wanted, options) as events:
+                async for event in events:
+                    if isinstance(event, TransferDone):
+                        done.append(event)
+                    elif isinstance(event, TransferFailed):
+                        failed.append(event)
+        except TrackerError as error:  # it was not there at the beginning
+            failed.append(TransferFailed(b"everything", error))
+            await trio.sleep(DEFAULT.reconnect_most)
         took = trio.current_time() - begun
         wrong = await trio.to_thread.run_sync(self._compare, done, target, bool(failed))
         write_record(

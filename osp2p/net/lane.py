@@ -1,9 +1,8 @@
 """Where costly answers wait for each other, so that they do not keep everybody else waiting.
 
 A page of LIST takes a thousand times the work of a WANT, and so do its bytes in memory until they are sent. Costly
-answers are therefore made one at a time. Each source has its turn: however many connections an address has, it gets
-one answer for each that others get. Behind an answer there is a pause as long as it took, so that half of the time is
-left to all that is cheap.
+answers are therefore made one at a time, and each in slices, with a turn for all that is cheap between two of them.
+Each source has its turn: however many connections an address has, it gets one answer for each that others get.
 
 Source: the round robin over flows of fair queueing (RFC 970).
 """
@@ -11,13 +10,27 @@ Source: the round robin over flows of fair queueing (RFC 970).
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 import trio
 
 from osp2p.limits import Limits
 from osp2p.net.admission import Visit
+
+Making: TypeAlias = Generator[None, None, bytes]
+"""Makes an answer: yields where others may have a turn, and returns it at the end."""
+
+
+def make_at_once(making: Making) -> bytes:
+    """Make an answer without a turn for anybody else."""
+    while True:
+        try:
+            next(making)
+        except StopIteration as end:
+            answer: bytes = end.value
+            return answer
 
 
 class Lane:
@@ -30,27 +43,32 @@ class Lane:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._busy = False
-        self._free_at = float("-inf")
         self._waiting: OrderedDict[str, deque[trio.Event]] = OrderedDict()
         self._unsent: dict[Visit, int] = {}
 
-    @asynccontextmanager
-    async def turn(self, source: str) -> AsyncIterator[None]:
-        """Wait for a turn; the body makes one answer.
+    async def make(self, source: str, making: Making) -> bytes:
+        """Wait for a turn, and make an answer.
 
         Args:
             source: whose turn it is to be.
 
         Cancellation: somebody else has the turn.
         """
+        async with self.turn(source):
+            while True:
+                try:
+                    next(making)
+                except StopIteration as end:
+                    answer: bytes = end.value
+                    return answer
+                await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def turn(self, source: str) -> AsyncIterator[None]:
+        """Wait for a turn, which lasts as long as the body. See `make`."""
         await self._wait(source)
         try:
-            if self._free_at > trio.current_time():
-                await trio.sleep_until(self._free_at)
-            begun = trio.current_time()
             yield
-            now = trio.current_time()
-            self._free_at = 2 * now - begun
         finally:
             self._pass_on()
 

@@ -22,6 +22,7 @@ from osp2p.errors import (
 from osp2p.limits import KIB, Limits
 from osp2p.net import Connection, LineConnection, Visit
 from osp2p.net.errors import disk_errors
+from osp2p.net.lane import Making, make_at_once
 from osp2p.peer.events import Report, Uploaded
 from osp2p.peer.offer import Offer, Shelf
 from osp2p.peer.sending import Sender
@@ -40,6 +41,9 @@ _LINES_AT_ONCE = 64
 
 #: A chunk list of more than so many is made when it is this client's turn.
 _MANY_CHUNKS = 500
+
+#: So many lines of a long reply are made in one go.
+_SLICE_LINES = 200
 
 #: What HELLO is answered with.
 FEATURES = (b"FEATURE content b3", b"FEATURE range", b"FEATURE any", b"FEATURE held")
@@ -171,15 +175,9 @@ class Session:
             await self.lines.send(data, trio.current_time() + self.limits.send_timeout)
             self._slots.lane.release(self.visit)
 
-    async def reply_in_turn(self, make: Callable[[], tuple[bytes, list[bytes]]]) -> None:
-        """Put a long reply behind what is waiting to be sent, when it is the turn of this client's address.
-
-        Args:
-            make: makes the text and the data lines of a success.
-        """
-        async with self._slots.lane.turn(self.visit.source):
-            text, data = make()
-            reply = write_reply(200, text, data)
+    async def reply_in_turn(self, making: Making) -> None:
+        """Put a long reply behind what is waiting to be sent, when it is the turn of this client's address."""
+        reply = await self._slots.lane.make(self.visit.source, making)
         self._slots.lane.hold(self.visit, len(reply))
         await self.put(reply)
 
@@ -323,21 +321,27 @@ async def _list(session: Session, request: Request) -> None:
     page = session.limits.max_list_page
     count = min(page, parse_number(request.attributes.get(b"max", b"%d" % page), 2**31, "max"))
     prefix, after = request.attributes.get(b"prefix", b""), request.attributes.get(b"after", b"")
+    await session.reply_in_turn(_make_list(session.shelf, prefix, after, count, session.limits.max_answer_bytes))
 
-    def make() -> tuple[bytes, list[bytes]]:
-        lines = []
-        room = session.limits.max_answer_bytes
-        for offer in session.shelf.page(prefix, after, count):
+
+def _make_list(shelf: Shelf, prefix: bytes, after: bytes, count: int, room: int) -> Making:
+    """Make a page of LIST. What changes meanwhile is on it or not; every name is on it once at most, in order."""
+    lines: list[bytes] = []
+    while room > 0 and len(lines) < count:
+        before = len(lines)
+        for offer in shelf.page(prefix, after, min(_SLICE_LINES, count - before)):
             attributes = {b"size": b"%d" % offer.size}
             if offer.b3 is not None:
                 attributes[b"b3"] = offer.b3.hex().encode()
             lines.append(write_file_line(FileEntry(offer.name, attributes)))
+            after = offer.name
             room -= len(lines[-1])
             if room <= 0:
                 break
-        return b"%d files" % len(lines), lines
-
-    await session.reply_in_turn(make)
+        if len(lines) < before + _SLICE_LINES:
+            break
+        yield
+    return write_reply(200, b"%d files" % len(lines), lines)
 
 
 @VERBS.verb("STAT", (1, 1), "STAT file [b3=] [since=SERIAL wait=SECONDS]", "what is here of a file")
@@ -380,22 +384,27 @@ async def _chunks(session: Session, request: Request) -> None:
     first, last = 0, chunk_count(offer.size) - 1
     if len(request.words) == 2:
         ((first, last),) = parse_ranges(request.words[1], last, 1)
-    hashes = offer.hashes[first * HASH_LENGTH : (last + 1) * HASH_LENGTH]
-
-    def make() -> tuple[bytes, list[bytes]]:
-        digits = hashes.hex().encode()
-        each = 2 * HASH_LENGTH
-        lines = [
-            b"CHUNK %d %s" % (index, digits[start : start + each])
-            for index, start in zip(range(first, last + 1), range(0, len(digits), each), strict=True)
-        ]
-        return b"%d chunks of %d bytes" % (len(lines), chunk_size(offer.size)), lines
-
+    making = _make_chunks(offer.size, offer.hashes, first, last)
     if last - first > _MANY_CHUNKS:
-        await session.reply_in_turn(make)
+        await session.reply_in_turn(making)
     else:
-        text, lines = make()
-        await session.reply(200, text, lines)
+        await session.put(make_at_once(making))
+
+
+def _make_chunks(size: int, hashes: bytes, first: int, last: int) -> Making:
+    """Make a chunk list, or a part of one."""
+    lines: list[bytes] = []
+    for start in range(first, last + 1, _SLICE_LINES):
+        end = min(start + _SLICE_LINES, last + 1)
+        digits = hashes[start * HASH_LENGTH : end * HASH_LENGTH].hex().encode()
+        each = 2 * HASH_LENGTH
+        lines += [
+            b"CHUNK %d %s" % (index, digits[at : at + each])
+            for index, at in zip(range(start, end), range(0, len(digits), each), strict=True)
+        ]
+        if end <= last:
+            yield
+    return write_reply(200, b"%d chunks of %d bytes" % (len(lines), chunk_size(size)), lines)
 
 
 @VERBS.verb("GET", (2, 2), "GET file OSP2P/2 [range=first-last | any=ranges] [b3=]", "bytes of a file")

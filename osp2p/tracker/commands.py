@@ -7,9 +7,11 @@ A handler gets the session, the unquoted words and the attributes of a line, and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 from osp2p.errors import MalformedLine, RemoteProtocolError, UnsafeName
 from osp2p.net.admission import source_of
+from osp2p.net.lane import Making, make_at_once
 from osp2p.tracker.holdings import NOTHING, Claim, Content, Peer
 from osp2p.tracker.lines import (
     base_candidates,
@@ -55,8 +57,9 @@ _FEW_TEXTS = (_NOBODY, *(b"200 %d of %d holders\n" % (number, number) for number
 #: So many PEER lines are enough work to let other connections have a turn.
 _MANY_LINES = 50
 
-#: So many lines are so much work that answers with more are made one at a time.
+#: So many lines are so much work that answers with more are made one at a time, and slice by slice.
 _COSTLY_LINES = 500
+_SLICE_LINES = 200
 
 
 def answer(session: Session, line: bytes) -> bytes:
@@ -149,12 +152,24 @@ def _true_address(session: Session, claimed: Address) -> tuple[Address, list[tup
 @VERBS.verb("WHO", (0, 0), "WHO", "list the peers")
 def _who(session: Session, words: Words, attributes: Attributes) -> bytes:
     state = session.state
-    if session.hello and len(state.registry.peers) > _COSTLY_LINES and session.defer():
-        return b""
-    session.attention = True
-    peers = list(state.registry.peers)
     if not session.hello:
-        return _base_answer(session, [peers], b"peers", b"")
+        session.attention = True
+        return _base_answer(session, [list(state.registry.peers)], b"peers", b"")
+    return _answer_long(session, _make_who(session), len(state.registry.peers))
+
+
+def _answer_long(session: Session, making: Making, lines: int) -> bytes:
+    """Answer with so many lines, at most: at once if they are few, else when there is time for it."""
+    if lines > _COSTLY_LINES:
+        return session.give(making)
+    session.attention = True
+    return make_at_once(making)
+
+
+def _make_who(session: Session) -> Making:
+    """Make an answer to WHO after HELLO: who was there at the beginning of it."""
+    state = session.state
+    peers = list(state.registry.peers)
     lines: list[bytes] = []
     room = state.limits.max_answer_bytes
     for peer in shuffled(peers, state.rng):
@@ -162,7 +177,9 @@ def _who(session: Session, words: Words, attributes: Attributes) -> bytes:
         if room < 0 or len(lines) >= state.limits.max_who_peers:
             break
         lines.append(peer.hello_line)
-    return _hello_answer(session, lines, len(state.registry.peers), b"peers")
+        if len(lines) % _SLICE_LINES == 0:
+            yield
+    return _hello_answer(session, lines, len(peers), b"peers")
 
 
 @VERBS.verb("CHECKPEER", (2, 2), "CHECKPEER alias ip:port", "tell whether a peer is registered, with one of its files")
@@ -371,21 +388,33 @@ def _list(session: Session, words: Words, attributes: Attributes) -> bytes:
     most = limits.max_list_page if session.hello else limits.max_base_list
     if b"max" in attributes:
         most = min(most, parse_number(attributes[b"max"], MAX_SIZE, "max"))
-    if min(most if session.hello else len(registry.names), len(registry.names)) > _COSTLY_LINES and session.defer():
-        return b""
-    session.attention = True
-    prefix, after = attributes.get(b"prefix", b""), attributes.get(b"after", b"")
+    making = _make_list(session, attributes.get(b"prefix", b""), attributes.get(b"after", b""), most)
+    return _answer_long(session, making, min(most if session.hello else len(registry.names), len(registry.names)))
+
+
+def _make_list(session: Session, prefix: bytes, after: bytes, most: int) -> Making:
+    """Make a page of LIST. What changes meanwhile is on it or not; every name is on it once at most, in order."""
+    registry, limits = session.state.registry, session.state.limits
     names = registry.names.after(after) if after >= prefix else registry.names.since(prefix)
     lines: list[bytes] = []
-    shown = 0
+    shown = looked_at = 0
     room = limits.max_answer_bytes
-    for looked_at, name in enumerate(names):
-        if shown >= most or room <= 0 or looked_at >= limits.max_list_page or not name.startswith(prefix):
+    last: bytes | None = None
+    while True:
+        before = looked_at
+        for name in islice(names, _SLICE_LINES):
+            if shown >= most or room <= 0 or looked_at >= limits.max_list_page or not name.startswith(prefix):
+                break
+            found = _file_lines(session, name)
+            lines += found
+            shown += bool(found)
+            looked_at += 1
+            room -= sum(map(len, found))
+            last = name
+        if looked_at < before + _SLICE_LINES or last is None:
             break
-        found = _file_lines(session, name)
-        lines += found
-        shown += bool(found)
-        room -= sum(map(len, found))
+        yield
+        names = registry.names.after(last)
     return write_reply(200, b"%d of %d names" % (shown, len(registry.names)), lines)
 
 

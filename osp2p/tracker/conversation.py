@@ -11,7 +11,7 @@ from osp2p.errors import NetworkError
 from osp2p.limits import Limits
 from osp2p.net import Visit
 from osp2p.net.groups import one_error
-from osp2p.net.lane import Lane
+from osp2p.net.lane import Lane, Making
 from osp2p.tracker.commands import GREETING, answer, write_news
 from osp2p.tracker.state import Session
 from osp2p.wire.line import LineBuffer
@@ -136,9 +136,9 @@ class Conversation:
         while True:
             if session.attention:
                 session.attention = False
-                if session.costly:
-                    session.costly = False
-                    replies[-1] = await self._answer_in_turn(lines[start - 1])
+                if session.costly is not None:
+                    replies[-1] = await self._answer_in_turn(session.costly)
+                    session.costly = None
                 if session.waiting:
                     await self._send(b"".join(replies))
                     replies[:] = [await self._wait_for_news(lines)]
@@ -157,17 +157,13 @@ class Conversation:
             start = self._answer_some(lines, start, replies)
         await self._send(b"".join(replies))
 
-    async def _answer_in_turn(self, line: bytes) -> bytes:
-        """Answer a line whose answer is costly, when it is the turn of this client's address.
+    async def _answer_in_turn(self, making: Making) -> bytes:
+        """Make a costly answer when it is the turn of this client's address.
 
         However long that takes, the client has time afterwards to take the answer.
         """
-        session = self._session
         self.deadline = inf
-        async with self._lane.turn(self._visit.source):
-            session.at_once = True
-            reply = answer(session, line)
-            session.at_once = session.attention = False
+        reply = await self._lane.make(self._visit.source, making)
         self._lane.hold(self._visit, len(reply))
         return reply
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from osp2p.limits import Limits
 from osp2p.net.admission import source_of
+from osp2p.net.lane import Making, make_at_once
 from osp2p.tracker.holdings import Peer
 from osp2p.tracker.lines import Fakes
 from osp2p.tracker.registry import Registry
@@ -122,7 +123,7 @@ class Session:
         attention: whether the server must look at `waiting`, `costly` and `closing`, or give others a turn, before it
             goes on.
         at_once: whether costly answers are given at once, too.
-        costly: whether the answer that was just asked for is costly, and so was not given.
+        costly: what makes the answer that was just asked for, if it is costly, and so was not given.
     """
 
     __slots__ = (
@@ -146,7 +147,7 @@ class Session:
         self.closing = False
         self.attention = False
         self.at_once = True
-        self.costly = False
+        self.costly: Making | None = None
         self._news: deque[bytes] = deque(maxlen=state.limits.max_block_queue)
 
     def is_own_host(self) -> bool:
@@ -154,11 +155,13 @@ class Session:
         remote = self.remote
         return remote.is_loopback or remote.host == self.local.host or remote.host in self.state.own_addresses()
 
-    def defer(self) -> bool:
-        """Put off a costly answer, unless now is the time for it. Returns: whether to answer nothing for now."""
+    def give(self, making: Making) -> bytes:
+        """Give a costly answer, or put it off. Returns: b"" if it was put off."""
         self.attention = True
-        self.costly = not self.at_once
-        return self.costly
+        if self.at_once:
+            return make_at_once(making)
+        self.costly = making
+        return b""
 
     def hear(self, new: Peer) -> None:
         """Take note of a new peer, for BLOCKNOTIFY."""

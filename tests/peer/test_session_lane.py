@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from osp2p.content.chunks import MIN_CHUNK, content_id
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, MemoryNetwork, Network, TcpNetwork, serve_visits
-from osp2p.net.lane import Lane
+from osp2p.net.lane import Lane, Making
 from osp2p.peer.events import Event
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
@@ -40,7 +40,7 @@ class Shelf:
         return self.large if name == b"large" else None
 
     def page(self, prefix: bytes, after: bytes, count: int) -> list[Offer]:
-        return self.offers[:count]
+        return [offer for offer in self.offers if offer.name > after][:count]
 
 
 @asynccontextmanager
@@ -64,13 +64,13 @@ async def say_hello(connection: Connection) -> Client:
 
 async def test_long_lists_take_turns_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: Counter[str] = Counter()
-    turn = Lane.turn
+    make = Lane.make
 
-    def counted(lane: Lane, source: str) -> AbstractAsyncContextManager[None]:
+    async def counted(lane: Lane, source: str, making: Making) -> bytes:
         turns[source] += 1
-        return turn(lane, source)
+        return await make(lane, source, making)
 
-    monkeypatch.setattr(Lane, "turn", counted)
+    monkeypatch.setattr(Lane, "make", counted)
     network = MemoryNetwork("10.0.0.1")
     async with serving(network) as port:
         talks = [

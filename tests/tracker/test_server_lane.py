@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
-from osp2p.net.lane import Lane
+from osp2p.net.lane import Lane, Making
 from tests.tracker.talk import PATIENCE, Client, client, running_tracker
 
 LIMITS = Limits()
@@ -22,13 +21,13 @@ FILES = 3000
 
 async def test_long_lists_are_whole_for_all_who_ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: Counter[str] = Counter()
-    turn = Lane.turn
+    make = Lane.make
 
-    def counted(lane: Lane, source: str) -> AbstractAsyncContextManager[None]:
+    async def counted(lane: Lane, source: str, making: Making) -> bytes:
         turns[source] += 1
-        return turn(lane, source)
+        return await make(lane, source, making)
 
-    monkeypatch.setattr(Lane, "turn", counted)
+    monkeypatch.setattr(Lane, "make", counted)
     network = MemoryNetwork("10.0.0.1")
     with trio.fail_after(PATIENCE):
         async with running_tracker(network, port=11111), client(11111, "10.0.0.1", network.host("10.0.0.2")) as peer:
