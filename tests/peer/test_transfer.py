@@ -14,7 +14,7 @@ import trio
 from osp2p.content.chunk_store import open_chunks
 from osp2p.content.chunks import MIN_CHUNK, chunk_hash, content_id
 from osp2p.content.store import open_target
-from osp2p.errors import ChecksumMismatch, ConnectFailed, DiskFull, TooLarge
+from osp2p.errors import ChecksumMismatch, ConnectFailed, DiskFull, Stalled, TooLarge
 from osp2p.limits import Limits
 from osp2p.net import Connection
 from osp2p.peer.events import NamedContent, Remark, SeveralContents, TransferDone
@@ -64,7 +64,9 @@ async def world(nursery: trio.Nursery, tmp_path: Path) -> World:
     return World(nursery, tmp_path)
 
 
-async def speaker(world: World, truth: Truth, attributes: Mapping[str, bytes] | None = None) -> Speaker:
+async def speaker(
+    world: World, truth: Truth, attributes: Mapping[str, bytes] | None = None, made: Speaker | None = None
+) -> Speaker:
     """Add a holder that speaks OSP2P/2, whatever a tracker knows of it."""
 
     async def and_close(connection: Connection, request: Request, answer: bytes) -> None:
@@ -72,7 +74,7 @@ async def speaker(world: World, truth: Truth, attributes: Mapping[str, bytes] | 
         if request.verb == b"GET" and request.words[1] == b"OSP2P":
             connection.close()
 
-    made = Speaker(truth, and_close)
+    made = made or Speaker(truth, and_close)
     number = len(world.holders)
     said = {key.encode(): value for key, value in (attributes or {}).items()}
     entry = PeerEntry(b"s%d" % number, Address(f"10.1.0.{number}", PORT), said)
@@ -412,6 +414,66 @@ async def test_those_of_whom_a_new_tracker_says_that_they_are_old_are_not_probed
     holder = await world.add(gives(DATA), **OLD)
     assert (await fetch(world, TrackerFacts((), md5=md5_of(DATA), b3=B3))).verified == "md5"
     assert holder.requests == [b"GET dir%2Fcat%201.jpg OSP2P\n"]
+
+
+# --- a tracker that changes its mind ---
+
+
+class Changing(Speaker):
+    """A holder whose file becomes another one after some requests for chunks of it.
+
+    Attributes:
+        before: what it had at first.
+        left: how many requests it still answers with that.
+    """
+
+    def __init__(self, before: Truth, after: Truth, left: int) -> None:
+        super().__init__(before, send)
+        self.before, self.after, self.left = before, after, left
+
+    def answer(self, request: Request) -> bytes:
+        self.left -= request.verb == b"GET"
+        self.truth = self.before if self.left >= 0 else self.after
+        named = request.attributes.get(b"b3")
+        theirs = self.truth.content.b3.hex().encode()
+        return super().answer(request) if named in (None, theirs) else b"B3 %s\n301 another content\n" % theirs
+
+
+async def send(connection: Connection, request: Request, answer: bytes) -> None:
+    await connection.send(answer)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_a_content_id_that_changes_in_the_middle(world: World, stays: bool) -> None:
+    """Where somebody still has the old content, that is what arrives; else the new one does, and never a mixture."""
+    before, after = truth_of(3_000_000), truth_of(2_900_000)
+    changing = Changing(before, after, left=2)
+    await speaker(world, before, NEW, changing)
+    if stays:
+        await speaker(world, before, NEW)
+
+    async def later() -> TrackerFacts:
+        new = replace(world.holders[0].entry, attributes={b"v": b"2", b"b3": after.content.b3.hex().encode()})
+        return TrackerFacts((new,), b3=after.content.b3, size=2_900_000)
+
+    done = await fetch(world, TrackerFacts((), b3=before.content.b3, size=3_000_000), later=later)
+    assert done.path.read_bytes() == body_of(before if stays else after)
+    assert done.verified == "b3"
+    remarks = [event.text for event in world.events if isinstance(event, Remark)]
+    assert remarks == ([] if stays else ["its content has changed since the partial file was begun: begun anew"])
+    assert stays or changing.left < 0
+    assert [path.name for path in world.directory.iterdir()] == ["film"]
+
+
+async def test_a_content_id_that_nobody_serves_any_more_leaves_what_is_proved(world: World) -> None:
+    before, after = truth_of(3_000_000), truth_of(2_900_000)
+    await speaker(world, before, NEW, Changing(before, after, left=3))
+    with pytest.raises(Stalled):
+        await fetch(world, TrackerFacts((), b3=before.content.b3, size=3_000_000))
+    await speaker(world, before, NEW)
+    done = await fetch(world, TrackerFacts((), b3=before.content.b3, size=3_000_000))
+    assert done.resumed >= MIN_CHUNK
+    assert done.path.read_bytes() == body_of(before)
 
 
 # --- names with several contents ---
