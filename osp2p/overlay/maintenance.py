@@ -88,7 +88,12 @@ class Maintenance:
                 self.other_network = address
                 self._changed()
             if isinstance(answer, Response) and address in self._joins:
-                self._joins[address] = self._engine.may_be(Contact(answer.sender, address))
+                reached, self._joins[address] = (
+                    self._joins[address],
+                    self._engine.may_be(Contact(answer.sender, address)),
+                )
+                if not reached and self._joins[address] and self.connected:
+                    self._fill(then)  # there may be a whole network behind it
 
         self._engine.ask(address, b"find_node", {b"target": family.own}, now, ended, expected=expected)
 

@@ -1,0 +1,113 @@
+"""Joining, and looking after neighbours, in worlds of a few nodes."""
+
+from __future__ import annotations
+
+from osp2p.limits import DEFAULT
+from osp2p.overlay.maintenance import contacts_to_save
+from osp2p.overlay.simulation import HonestNode, World
+from osp2p.wire.address import Address
+
+
+def knows(node: HonestNode, other: HonestNode) -> bool:
+    return node.engine.families[False].table.get(other.own) is not None
+
+
+def test_two_nodes_with_public_addresses_get_ids_that_fit() -> None:
+    world = World(1)
+    first = world.add_node([])
+    second = world.add_node([first.address])
+    world.run(20.0)
+    assert knows(first, second)
+    assert knows(second, first)
+    assert first.maintenance.settled
+    assert second.maintenance.settled
+
+
+def test_any_node_will_do_even_one_that_has_not_joined() -> None:
+    world = World(2)
+    nodes = [world.add_node([])]
+    for _ in range(8):
+        nodes.append(world.add_node([nodes[-1].address]))
+    world.run(60.0)
+    assert all(knows(one, other) for one in nodes for other in nodes if one is not other)
+
+
+def test_a_place_that_answers_later_is_asked_again_and_again() -> None:
+    world = World(3)
+    place = world.new_address()
+    early = world.add_node([place])
+    world.run(100.0)
+    assert not early.maintenance.connected
+    late = world.add_node([], place)
+    world.run(100.0 + 2 * DEFAULT.join_most)
+    assert knows(early, late)
+
+
+def test_networks_that_were_in_parts_become_one() -> None:
+    world = World(4)
+    place = world.new_address()
+    left = [world.add_node([])]
+    left += [world.add_node([left[0].address, place]) for _ in range(3)]
+    right: list[HonestNode] = []
+    world.run(60.0)
+    right.append(world.add_node([], place))
+    right += [world.add_node([place]) for _ in range(3)]
+    world.run(world.now + 4 * DEFAULT.join_most)
+    assert all(knows(one, other) for one in left for other in right)
+
+
+def test_who_is_gone_is_forgotten_and_who_is_quiet_is_asked() -> None:
+    world = World(5)
+    nodes = [world.add_node([])]
+    nodes += [world.add_node([nodes[0].address]) for _ in range(5)]
+    world.run(60.0)
+    gone = nodes.pop()
+    world.remove(gone.address)
+    world.run(world.now + 2 * DEFAULT.neighbour_quiet)
+    assert not any(knows(node, gone) for node in nodes)
+    for node in nodes:
+        for neighbour in node.engine.families[False].table:
+            assert world.now - neighbour.heard < 2 * DEFAULT.neighbour_quiet
+
+
+def test_a_node_whose_neighbours_all_go_is_alone_and_joins_again() -> None:
+    world = World(6)
+    first = world.add_node([])
+    second = world.add_node([first.address])
+    world.run(20.0)
+    world.remove(first.address)
+    world.run(world.now + 2 * DEFAULT.neighbour_quiet)
+    assert not second.maintenance.connected
+    back = world.add_node([], first.address)
+    world.run(world.now + 2 * DEFAULT.join_most)
+    assert knows(second, back)
+
+
+def test_neighbours_of_an_earlier_run_are_enough() -> None:
+    world = World(7)
+    first = world.add_node([])
+    second = world.add_node([first.address])
+    world.run(20.0)
+    saved = contacts_to_save(second.engine)
+    assert [contact.address for contact in saved] == [first.address]
+    third = world.add_node([])
+    third.maintenance.start([], saved, world.now)
+    world.flush(third.address)
+    world.run(world.now + 20)
+    assert knows(third, first)
+
+
+def test_another_address_gives_another_id() -> None:
+    world = World(8)
+    nodes = [world.add_node([])]
+    nodes += [world.add_node([nodes[0].address]) for _ in range(8)]
+    world.run(30.0)
+    node, family = nodes[3], nodes[3].engine.families[False]
+    before = family.own
+    for number in range(20):
+        if family.note_vote(f"voter{number}", "99.98.97.96"):
+            break
+    assert family.own != before
+    assert len(family.table) > 0
+    assert family.host == "99.98.97.96"
+    assert node.engine.families[False].shown_to(nodes[0].address, Address("127.0.0.1", 5)) == Address("99.98.97.96", 5)
