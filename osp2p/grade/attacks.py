@@ -97,31 +97,34 @@ class Sieges:
         if not all_sieges:
             return []
         waiting = sorted(all_sieges, key=lambda one: one.attack.expect != "out-waited")
+        alive = True
+        last = waiting[0]
         for _ in range(_ROUNDS):
-            last, doubtful = await self._side_by_side(waiting)
-            waiting = [one for one in waiting if one not in self._judged and one not in doubtful]
-            if not await self._alone(doubtful, last):
-                waiting = []
-            if not waiting:
-                break
-        await self._alone(waiting, last)
+            if alive and len(waiting) > 1:
+                last, doubtful, broken = await self._side_by_side(waiting)
+                waiting = [one for one in waiting if one not in self._judged]
+                if broken:
+                    alive = await self._alone(doubtful, last)
+                    waiting = [one for one in waiting if one not in doubtful]
+        if alive:
+            await self._alone(waiting, last)
         for one in all_sieges:
             if one not in self._judged:
                 self._tell(one, Judged(one.check, "not run", GONE))
         return [self._judged[one] for one in all_sieges]
 
-    async def _side_by_side(self, waiting: Sequence[Siege]) -> tuple[Siege, list[Siege]]:
+    async def _side_by_side(self, waiting: Sequence[Siege]) -> tuple[Siege, list[Siege], bool]:
         """Start one after the other, until all have ended or an honest user has a complaint of his own.
 
-        Returns: the last one that was started, and those that must be tried alone. What merely went on beside them is
-            not among these.
+        Returns: the last one that was started; those that failed; and whether there was a complaint, so that the last
+            one is to blame, and what went on beside it must begin again.
         """
         doubtful: dict[Siege, None] = {}
         places = trio.Semaphore(_TOGETHER)
         last = waiting[0]
 
         async def try_one(one: Siege, ended: trio.Event) -> None:
-            judged = await self._besiege(one)
+            judged = await self._besiege(one, alone=False)
             if judged.outcome == "passed":
                 passed[one] = judged
             else:
@@ -129,6 +132,7 @@ class Sieges:
             ended.set()
             places.release()
 
+        broken = False
         passed: dict[Siege, Judged] = {}
         async with trio.open_nursery() as nursery:
             for one in waiting:
@@ -137,14 +141,14 @@ class Sieges:
                 nursery.start_soon(try_one, one, ended)
                 with trio.move_on_after(_ALONE):
                     await ended.wait()
-                if await self._is_useless():
+                if broken := await self._is_useless():
                     doubtful[one] = None
                     passed.pop(one, None)
                     nursery.cancel_scope.cancel()
                     break
                 self._tell_all(passed)
         self._tell_all(passed)
-        return last, list(doubtful)
+        return last, list(doubtful), broken
 
     async def _is_useless(self) -> bool:
         try:
@@ -168,7 +172,7 @@ class Sieges:
                 self._tell(last, Judged(last.check, "failed", reason))
                 return False
         for one in doubtful:
-            judged = await self._besiege(one)
+            judged = await self._besiege(one, alone=True)
             if judged.outcome == "failed" and (death := await self._keeper.obituary()):
                 judged = replace(judged, reason=f"{judged.reason}: {death}")
             self._tell(one, judged)
@@ -189,7 +193,7 @@ class Sieges:
         self._judged[one] = judged
         self._report(judged)
 
-    async def _besiege(self, one: Siege) -> Judged:
+    async def _besiege(self, one: Siege, *, alone: bool) -> Judged:
         """Make one attack. A program that was started here and dies is not waited for."""
         found: list[Judged] = []
         entries: deque[Entry] = deque(maxlen=EVIDENCE)
@@ -203,7 +207,9 @@ class Sieges:
         async def look_on() -> None:
             await trio.sleep(_ALONE)
             while True:
-                if reason := await self._kept_waiting():
+                if reason := await self._complaint(alone):
+                    if await self._keeper.obituary():
+                        reason = "it dies"
                     found.append(Judged(one.check, "failed", f"under the attack, {reason}"))
                     nursery.cancel_scope.cancel()
                 await trio.sleep(_LOOK_EVERY)
@@ -218,15 +224,19 @@ class Sieges:
         judged = found[0] if found else Judged(one.check, "failed", "under the attack, it dies")
         return replace(judged, evidence=tuple(entries), seconds=trio.current_time() - begun)
 
-    async def _kept_waiting(self) -> str:
-        """Be an honest user. Returns: what is wrong with how one is served; "" if nothing is."""
+    async def _complaint(self, alone: bool) -> str:
+        """Be an honest user. Returns: what is wrong with how one is served; "" if nothing is.
+
+        Args:
+            alone: whether one attack goes on, and not many, so that whoever is served late has a complaint, too.
+        """
         begun = trio.current_time()
         try:
             await exchange(self._subject, registering=False)
         except Wrong as wrong:
             return f"an honest user is not served: {wrong}"
         seconds = trio.current_time() - begun
-        return f"an honest user is served after {seconds:.1f} s" if seconds > _SERVED_WITHIN else ""
+        return f"an honest user is served after {seconds:.1f} s" if alone and seconds > _SERVED_WITHIN else ""
 
     async def _attack(self, one: Siege, recorder: Recorder) -> Judged:
         subject = self._subject
