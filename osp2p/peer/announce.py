@@ -272,12 +272,11 @@ class Announcer:
     def _lines_for(self, name: bytes, wanted: Announcement | None, hello: bool) -> list[_Line]:
         """The lines that bring what the tracker knows of a name to what is wanted."""
         known = self._known.get(name)
-        withdraw = _Line(name, None, write_request(b"DONTHAVE", name))
         if wanted is None:
             self._refused.pop(name, None)
             self._beyond.pop(name, None)
         if wanted is None or wanted == self._refused.get(name) or (wanted.partial and not hello):
-            return [withdraw] if known else []
+            return [_withdrawal(name)] if known else []
         if wanted == known:
             return []
         words = [write_md5(wanted.md5)] if wanted.md5 else []
@@ -292,7 +291,7 @@ class Announcer:
         # An old tracker keeps the first checksum of a name for as long as we hold it, and takes none at all for what it
         # has once a peer has registered as many files as it may.
         stuck = known is not None and not hello and (self._refuses_repeats or known.md5 not in (None, wanted.md5))
-        return [withdraw, have] if stuck else [have]
+        return [_withdrawal(name), have] if stuck else [have]
 
     def _note_have(self, name: bytes, wanted: Announcement, reply: Reply, hello: bool) -> None:
         """Note the answer to a HAVE. Beyond a tracker's limit of files (300), `Registered` tells how many it took."""
@@ -338,3 +337,7 @@ def write_addr(alias: bytes, address: Address) -> bytes:
 def write_address_of(verb: bytes, alias: bytes, address: Address) -> bytes:
     """Write a line about a peer; the address stands unquoted, as every tracker expects it."""
     return write_request(verb, alias).rstrip(b"\n") + f" {address}\n".encode()
+
+
+def _withdrawal(name: bytes) -> _Line:
+    return _Line(name, None, write_request(b"DONTHAVE", name))

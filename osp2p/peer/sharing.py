@@ -6,7 +6,6 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -294,7 +293,6 @@ def announce_fetch(offer: Offer) -> Announcement:
 
 def announce(file: SharedFile) -> Announcement:
     """What trackers are told of a whole file."""
-    announcement = Announcement(file.size)
     if file.digests is None:
-        return announcement
-    return replace(announcement, md5=file.digests.md5, b3=file.digests.b3)
+        return Announcement(file.size)
+    return Announcement(file.size, md5=file.digests.md5, b3=file.digests.b3)

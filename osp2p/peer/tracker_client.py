@@ -414,6 +414,8 @@ def _text(reply: Reply) -> str:
 
 def _weight(reply: Reply) -> int:
     """About how much memory a reply takes, for bounding that of many."""
+    if not reply.data and not reply.context:
+        return 0
     lines = len(reply.data) + len(reply.context)
     return sum(map(len, reply.data)) + sum(len(text) for _, text in reply.context) + _LINE_WEIGHT * lines
 

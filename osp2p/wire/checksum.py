@@ -12,6 +12,9 @@ from __future__ import annotations
 from osp2p.errors import LocalProtocolError, MalformedLine
 
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@"
+
+#: All that two characters stand for: 12 bits.
+_PAIRS = [bytes([low, high]) for high in _ALPHABET for low in _ALPHABET]
 _VALUE = {byte: value for value, byte in enumerate(_ALPHABET)}
 
 #: What the last character can be: the upper four of its six bits belong to nothing.
@@ -33,7 +36,7 @@ def write_md5(digest: bytes) -> bytes:
     if len(digest) != MD5_LENGTH:
         raise LocalProtocolError(f"an MD5 digest has {MD5_LENGTH} bytes, not {len(digest)}")
     number = int.from_bytes(digest, "little")
-    return bytes(_ALPHABET[(number >> shift) & 63] for shift in range(0, 8 * MD5_LENGTH, 6))
+    return b"".join([_PAIRS[(number >> shift) & 4095] for shift in range(0, 8 * MD5_LENGTH, 12)])
 
 
 def check_md5(text: bytes) -> bytes:
