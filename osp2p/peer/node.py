@@ -236,17 +236,22 @@ class Node(CallingNode):
     # --- looking ---
 
     async def list_files(self, prefix: bytes = b"") -> list[FileEntry]:
-        """What the trackers list, in name order.
+        """What the trackers list, in name order; where there are none, or none answers, what the overlay's sharers do.
 
         Raises:
-            TrackerError: none answered.
+            TrackerError: no tracker answered, and this node is in no overlay.
+            OverlayUnreachable: likewise, and there is nobody in the overlay.
         """
         overlay = self.overlay
-        if overlay is not None and not self.tracker_addresses:
-            from osp2p.peer.overlay_listing import list_overlay
+        if self.tracker_addresses or overlay is None:
+            try:
+                return await self._trackers.list_files(prefix)
+            except TrackerError:
+                if overlay is None:
+                    raise
+        from osp2p.peer.overlay_listing import list_overlay
 
-            return await list_overlay(overlay, self._network, prefix, self._limits)
-        return await self._trackers.list_files(prefix)
+        return await list_overlay(overlay, self._network, prefix, self._limits)
 
     async def list_peers(self) -> list[PeerEntry]:
         """Who is logged in.

@@ -213,7 +213,8 @@ async def test_a_download_goes_on_when_every_tracker_dies(tmp_path: Path) -> Non
                     last = event
             assert getattr(last, "verified", None) == "b3"
             assert (tmp_path / "large").read_bytes() == content
-            # and what nobody told before is found without any tracker
+            # and what nobody told before is found and listed without any tracker
+            assert [entry.name for entry in await asker.list_files()] == [b"large"]
             done = await asker.get(b"large", tmp_path / "again")
             assert done.verified == "b3"
 
