@@ -5,27 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 from osp2p.content.name import is_glob, matches_glob
-from osp2p.errors import ListenFailed, NobodyHasIt, Osp2pError, OverlayUnreachable, TrackerError
+from osp2p.errors import NobodyHasIt, OverlayUnreachable, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, Listener, Network, TcpNetwork, Visit, serve_visits
 from osp2p.net.groups import one_error
 from osp2p.net.throttle import ThrottledNetwork
 from osp2p.peer.announce import Announcer, own_address
 from osp2p.peer.calling import Calling, CallingNode
-from osp2p.peer.event_stream import EventStream
-from osp2p.peer.events import Event, Listening, Remark, Report, TransferDone
+from osp2p.peer.events import Listening, Report
+from osp2p.peer.fetching import Fetching, FetchingNode, ignore
 from osp2p.peer.link_rate import LinkRate
-from osp2p.peer.many_fetch import ManyFetch
-from osp2p.peer.offer import Offer
 from osp2p.peer.ports import open_ports
 from osp2p.peer.probe import Prober
 from osp2p.peer.questions import Questions
@@ -33,10 +30,7 @@ from osp2p.peer.server import UploadServer
 from osp2p.peer.sharing import Sharing
 from osp2p.peer.sources import HolderSource, Sources
 from osp2p.peer.tracker_client import open_tracker
-from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.peer.trackers import Trackers
-from osp2p.peer.transfer import GetOptions, Surroundings, Transfer
-from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address, parse_tracker
 from osp2p.wire.entry import FileEntry, PeerEntry
 
@@ -46,15 +40,10 @@ if TYPE_CHECKING:  # what only some nodes need, that share, or join an overlay, 
     from osp2p.overlay.node import Overlay, OverlayOptions
     from osp2p.peer.membership import Membership
 
-_AS_USUAL = GetOptions()
 _DEFAULT = Limits()
 
 
-def ignore(event: Event) -> None:
-    """The report of a user who does not look."""
-
-
-class Node(CallingNode):
+class Node(FetchingNode, CallingNode):
     """One peer. Made by `open_node`; its methods may run side by side."""
 
     def __init__(
@@ -91,13 +80,23 @@ class Node(CallingNode):
         self._serving = False
         self._membership: Membership | None = None
         self._sources = Sources([self._trackers] if trackers else [], limits)
-        self._questions = Questions(lambda: self._sources, self._trackers.holder_counts, self._own_addresses)
-        self._trackers_answer = True
-        self._prober = Prober(network, limits)
-        self._link = LinkRate(limit_down, lambda: self._throttled.is_down_full)
         self._alias = alias
         self._sharing = Sharing(open_cache, limits, report, without)
         self._server = UploadServer(self._sharing, limits, report)
+        self._fetching = Fetching(
+            nursery,
+            self._throttled,
+            Questions(lambda: self._sources, self._trackers.holder_counts, self._own_addresses),
+            Prober(network, limits),
+            LinkRate(limit_down, lambda: self._throttled.is_down_full),
+            self._sharing,
+            limits,
+            rng,
+            report,
+            own=self._own_addresses,
+            listen=self.listen,
+            share_file=self.share_file,
+        )
         self._calling = Calling(
             nursery,
             network,
@@ -340,121 +339,6 @@ class Node(CallingNode):
         if source is None:
             raise OverlayUnreachable("this node is in no overlay")
         return await source.find(name, b3)
-
-    # --- fetching ---
-
-    async def get(
-        self,
-        name: bytes,
-        target: Path,
-        options: GetOptions = _AS_USUAL,
-        report: Report = ignore,
-        *,
-        b3: bytes | None = None,
-    ) -> TransferDone:
-        """Fetch one file.
-
-        Args:
-            name: as the tracker lists it.
-            target: the final path.
-            report: takes what happens on the way.
-            b3: the content id, where the user knows it from a link.
-
-        Raises:
-            TransferError, NetworkError: it did not arrive.
-            TrackerError: no tracker answered.
-            StoreError: the disk.
-
-        Cancellation: nothing is under the final name.
-        """
-        wanted = Wanted(name, target, b3)
-        (facts,) = await self._questions.facts([wanted])
-        done = await self._transfer(wanted, facts, options, report).run()
-        if options.seed:
-            await self._seed(name, done.path)
-        return done
-
-    @asynccontextmanager
-    async def open_get(
-        self, wanted: Sequence[Wanted], options: GetOptions = _AS_USUAL
-    ) -> AsyncIterator[AsyncIterator[Event]]:
-        """Fetch many files side by side, `Limits.max_parallel_files` at a time.
-
-        Yields: an iterator of events, that ends after each file's `TransferDone` or `TransferFailed`. Leaving the
-            block early cancels what still runs.
-
-        Raises:
-            TrackerError: no tracker answered at the beginning.
-        """
-        events = EventStream()
-        with one_error():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._many(options, events).run, wanted)
-                yield events
-                nursery.cancel_scope.cancel()
-
-    def _many(self, options: GetOptions, events: EventStream) -> ManyFetch:
-        return ManyFetch(
-            options,
-            network=self._throttled,
-            limits=self._limits,
-            rng=self._rng,
-            facts=self._questions.facts,
-            transfer=lambda wanted, facts, each: self._transfer(wanted, facts, each, events.put),
-            seed=self._seed,
-            events=events,
-        )
-
-    async def _seed(self, name: bytes, path: Path) -> None:
-        """Share a file that has arrived; that it has does not depend on it, nor on trackers that are gone by now."""
-        registered = trio.Event()
-        self._nursery.start_soon(self._share_arrived, name, path, registered)
-        if self._trackers_answer:
-            with trio.move_on_after(self._limits.register_patience) as scope:
-                await registered.wait()
-            self._trackers_answer = not scope.cancelled_caught
-
-    async def _share_arrived(self, name: bytes, path: Path, registered: trio.Event) -> None:
-        try:
-            await self.share_file(name, path)
-        except Osp2pError as error:
-            self._report(Remark(name, f"it arrived, and cannot be shared: {error}"))
-        else:
-            self._trackers_answer = True
-        registered.set()
-
-    def _transfer(self, wanted: Wanted, facts: TrackerFacts, options: GetOptions, report: Report) -> Transfer:
-        around = Surroundings(
-            network=self._throttled,
-            limits=self._limits,
-            rng=self._rng,
-            facts=partial(self._questions.facts_again, wanted),
-            holders=partial(self._questions.holders, wanted),
-            contents=partial(self._questions.contents, wanted),
-            prober=self._prober,
-            own=self._own_addresses,
-            link=self._link,
-            fetching=self._fetching,
-            fetched=partial(self._sharing.fetched, self._nursery),
-        )
-        return Transfer(wanted.name, facts, wanted.target, options, around, report, b3=wanted.b3)
-
-    @contextlib.contextmanager
-    def _fetching(self, offer: Offer) -> Iterator[None]:
-        """Offer a large file to others while it is being fetched: a swarm that nobody asked for."""
-        if offer.size < self._limits.swarm_from:
-            yield
-            return
-        self._nursery.start_soon(self._serve_meanwhile)
-        with self._sharing.fetching(offer):
-            yield
-
-    async def _serve_meanwhile(self) -> None:
-        """Open the port for others; a node that cannot still fetches."""
-        try:
-            await self.listen()
-        except (ListenFailed, TrackerError) as error:
-            self._report(Remark(b"", f"what is fetched is not offered to others: {error}"))
 
     async def wait_unused(self) -> None:
         """Wait until nobody is being served by this node."""
