@@ -18,7 +18,7 @@ from osp2p.evil.network import DatagramNetwork, Network
 from osp2p.evil.wire import Wire
 from osp2p.evil.words import quote
 
-#: How long an honest exchange may take.
+#: How long an honest exchange may take, unless the caller says otherwise.
 PATIENCE = 5.0
 
 #: How long a tracker is given to forget an attacker, before what it says afterwards counts.
@@ -33,13 +33,17 @@ class Probe:
 
     Args:
         name: for an uploader: the file that it is asked for; b"" if none is known.
+        patience: seconds that one exchange may take.
     """
 
-    def __init__(self, network: Network, host: str, port: int, against: str, name: bytes, seed: int) -> None:
+    def __init__(
+        self, network: Network, host: str, port: int, against: str, name: bytes, seed: int, patience: float = PATIENCE
+    ) -> None:
         self._network = network
         self._host = host
         self._port = port
         self._against = against
+        self._patience = patience
         self._port_of_ours: Port | None = None
         self._name = name
         self._budget = Budget(_PROBE_BOUNDS)
@@ -89,14 +93,14 @@ class Probe:
 
     async def _bounded(self, work: Callable[[], Awaitable[None]]) -> None:
         began = trio.current_time()
-        with trio.move_on_after(PATIENCE) as scope:
+        with trio.move_on_after(self._patience) as scope:
             try:
                 await work()
             except (ConnectFailed, OtherSideLeft) as error:
                 raise Unsound(f"takes no honest user: {error or 'it closes the connection'}") from error
         self.slowest = max(self.slowest, trio.current_time() - began)
         if scope.cancelled_caught:
-            raise Unsound(f"has nothing to say to an honest user for {PATIENCE:.0f} s")
+            raise Unsound(f"has nothing to say to an honest user for {self._patience:.0f} s")
 
     async def _connect(self) -> Wire:
         return Wire(await self._network.connect(self._host, self._port), self._budget, 0, Random(0))
@@ -138,7 +142,7 @@ class Probe:
         """Ping the node; of one that takes connections alone, see whether it still does."""
         if self._port_of_ours is None:
             await self._fetch()
-        elif not returned(await self._port_of_ours.ask(b"ping", seconds=PATIENCE)):
+        elif not returned(await self._port_of_ours.ask(b"ping", seconds=self._patience)):
             raise Unsound("does not answer the ping of an honest node any more")
 
     async def _fetch(self) -> None:

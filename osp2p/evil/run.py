@@ -24,7 +24,7 @@ from osp2p.evil.bounds import (
 from osp2p.evil.datagrams import Port
 from osp2p.evil.encounter import Target
 from osp2p.evil.network import Network
-from osp2p.evil.probe import Probe
+from osp2p.evil.probe import PATIENCE, Probe
 from osp2p.evil.registry import Attack, Expect
 from osp2p.evil.wire import Exchange, Wire
 from osp2p.limits import DEFAULT, Limits
@@ -145,6 +145,7 @@ async def run_attack(
     allowed: Sequence[Subnet] = LOOPBACK,
     limits: Limits = DEFAULT,
     honest: Network | None = None,
+    patience: float = PATIENCE,
 ) -> Verdict:
     """Go to a tracker or an uploader and run one attack against it.
 
@@ -159,6 +160,7 @@ async def run_attack(
         allowed: the only networks whose hosts may be attacked.
         limits: the target's, as far as they are known; the default ones for the programs of 2007 and strangers'.
         honest: where an honest user comes from, who is to be served before, meanwhile and afterwards; None: nobody.
+        patience: how many seconds that may take him each time.
 
     Raises:
         NotAllowed: the target is in none of the networks.
@@ -172,7 +174,7 @@ async def run_attack(
     target = Target(
         networks, host, port, Budget(bounds), rng, name=name, forbidden=forbidden, limits=limits, allowed=allowed
     )
-    probe = Probe(honest, host, port, attack.against, name, seed) if honest is not None else None
+    probe = Probe(honest, host, port, attack.against, name, seed, patience) if honest is not None else None
     began = trio.current_time()
     try:
         why = await _run_probed(attack, target, probe)

@@ -13,6 +13,9 @@ from osp2p.evil.families.requests import get
 from osp2p.evil.registry import attack
 from osp2p.evil.wire import Wire, together
 
+#: How long it may take to read what buffers hold, in seconds.
+_TIME_TO_READ = 10.0
+
 
 @attack(
     "uploads/unread", against="uploader", breaks="min_upload_rate, upload_rate_window", expect="out-waited", within=150
@@ -39,7 +42,7 @@ async def _fetch(target: Target) -> int:
 
 async def _must_be_cut_off(target: Target, wire: Wire, whole: int) -> None:
     """Read what is left: it must come to an end, before the file does, if buffers alone cannot hold it."""
-    with trio.move_on_after(0.3 * target.limits.upload_rate_window) as scope:
+    with trio.move_on_after(max(_TIME_TO_READ, 0.3 * target.limits.upload_rate_window)) as scope:
         await wire.hold()
     target.check(not scope.cancelled_caught, "keeps a connection that is not read")
     if whole > target.bounds.buffer_bytes:
