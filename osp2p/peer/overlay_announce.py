@@ -31,6 +31,8 @@ class OverlayAnnouncer:
         self._limits = limits
         self._offered: dict[bytes, Announcement] = {}
         self._published: dict[bytes, list[bytes]] = {}
+        #: Names for which there is no room.
+        self._waiting: dict[bytes, None] = {}
         #: How many names announce a key: several may have one content.
         self._uses: dict[bytes, int] = {}
         #: What is announced of this peer as a whole.
@@ -52,6 +54,7 @@ class OverlayAnnouncer:
         for name in names:
             if self._offered.pop(name, None) is None:
                 continue
+            self._waiting.pop(name, None)
             keys = self._published.pop(name, None)
             if keys is not None:
                 self._release(keys)
@@ -69,7 +72,9 @@ class OverlayAnnouncer:
     def _publish(self, name: bytes) -> None:
         old = self._published.get(name)
         if old is None and len(self._published) >= self._limits.max_announced_files:
+            self._waiting[name] = None
             return
+        self._waiting.pop(name, None)
         new = self._published[name] = self._keys(name, self._offered[name])
         for key in new:
             self._uses[key] = self._uses.get(key, 0) + 1
@@ -87,7 +92,7 @@ class OverlayAnnouncer:
 
     def _make_room_useful(self) -> None:
         """Announce one more of those that found no room."""
-        waiting = next((name for name in self._offered if name not in self._published), None)
+        waiting = next(iter(self._waiting), None)
         if waiting is not None:
             self._publish(waiting)
 
