@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import os
 from collections.abc import AsyncIterator
@@ -51,11 +50,8 @@ class StallMeter:
         return longest
 
     async def run(self) -> None:
-        """Measure until cancelled. OSP2P_STALL=SECONDS has what takes so long shown on standard error."""
-        shown = float(os.environ.get("OSP2P_STALL", "0"))
+        """Measure until cancelled."""
         while True:
             due = trio.current_time() + _TURN_EVERY
-            if shown:
-                faulthandler.dump_traceback_later(shown, file=2)
             await trio.sleep_until(due)
             self.longest = max(self.longest, trio.current_time() - due)
