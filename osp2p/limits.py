@@ -603,8 +603,11 @@ class Limits:
     overlay_list_page: int = 5000
     """How many names a peer that the overlay named is asked for at a time."""
 
-    find_timeout: float = 5 * SECONDS
-    """How long a file is looked for in the overlay before nobody has it."""
+    join_patience: float = 5 * SECONDS
+    """How long a command waits until somebody in the overlay answers."""
+
+    find_timeout: float = 20 * SECONDS
+    """How long a file is looked for in the overlay at most; a lookup that is through has ended long before."""
 
     find_linger: float = 0.2 * SECONDS
     """How long further holders are waited for once there is one."""

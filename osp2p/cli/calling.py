@@ -79,7 +79,7 @@ async def _wait_known(node: Node, options: OverlayOptions | None) -> None:
     """Give the overlay a moment to hear of the node, if there is anybody to hear."""
     if node.overlay is None or options is None or not options.joins:
         return
-    patience = Limits().find_timeout
+    patience = Limits().join_patience
     with contextlib.suppress(OverlayUnreachable):
         await node.overlay.wait_connected(patience)
         await node.overlay.wait_published(patience)

@@ -73,7 +73,7 @@ async def find(arguments: Namespace, console: Console) -> int:
     async with open_shown_node(arguments, [], lambda event: None, overlay=options) as shown:
         overlay = shown.node.overlay
         assert overlay is not None
-        await overlay.wait_connected(limits.find_timeout)
+        await overlay.wait_connected(limits.join_patience)
         if is_address(word):
             await _find_node(overlay, word.lower(), limits, console)
         else:

@@ -42,13 +42,13 @@ class OverlayDirectory:
 
     async def find(self, target: bytes) -> MutableItem | None:
         """See `Directory`."""
-        await self._overlay.wait_connected(self._limits.find_timeout)
+        await self._overlay.wait_connected(self._limits.join_patience)
         item = await self._overlay.get_item(target, SALT)
         return item if isinstance(item, MutableItem) else None
 
     async def providers(self, service: str) -> Sequence[Address]:
         """See `Directory`."""
-        await self._overlay.wait_connected(self._limits.find_timeout)
+        await self._overlay.wait_connected(self._limits.join_patience)
         return await self._overlay.find_peers(service_key(self._overlay.network, service))
 
 

@@ -32,7 +32,7 @@ async def list_overlay(overlay: Overlay, network: Network, prefix: bytes, limits
     Raises:
         OverlayUnreachable: there is nobody to ask.
     """
-    await overlay.wait_connected(limits.find_timeout)
+    await overlay.wait_connected(limits.join_patience)
     listing = _Listing(network, prefix, limits)
     with trio.move_on_after(limits.listing_timeout):
         async with trio.open_nursery() as nursery, overlay.open_search(sharers_key(overlay.network)) as found:

@@ -161,7 +161,7 @@ class OverlaySource:
 
     async def _wait_connected(self) -> None:
         try:
-            await self._overlay.wait_connected(self._limits.find_timeout)
+            await self._overlay.wait_connected(self._limits.join_patience)
         except OverlayUnreachable:
             return
 

@@ -106,7 +106,7 @@ async def test_everything_is_listed_without_a_tracker(tmp_path: Path) -> None:
 
 
 async def test_nobody_answers(tmp_path: Path) -> None:
-    limits = replace(DEFAULT, find_timeout=0.3)
+    limits = replace(DEFAULT, join_patience=0.3)
     options = OverlayOptions(joins=[("127.0.0.1", 1)], read_only=True)
     events: list[Event] = []
     async with open_node(
