@@ -46,7 +46,12 @@ async def test_from_a_pipe_with_a_transcript_that_can_be_played(tmp_path: Path) 
             "200 goodbye",
             "(the connection closes)",
         ])  # fmt: skip
-        assert [entry.kind for entry in parse_transcript(path.read_text().splitlines())][-3:] == ["<", "<!", "close"]
+        kinds = [entry.kind for entry in parse_transcript(path.read_text().splitlines())]
+        assert [kind for kind in kinds if kind != ">!"][-3:] == [
+            "<",
+            "<!",
+            "close",
+        ]  # who ends first is a matter of time
         same = await trio.run_process([*OSP2P, "replay", str(path), port], capture_stdout=True, check=False)
         assert (same.returncode, same.stdout) == (0, b"no difference in 6 answers on 1 connection\n")
         path.write_text(path.read_text().replace("PEER me", "PEER you"))

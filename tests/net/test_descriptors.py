@@ -18,10 +18,14 @@ def few() -> Iterator[int]:
     """A soft limit that is near. Yields: how many more descriptors this process may have."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     gc.collect()  # what earlier tests have left may not go away in the middle of this one
-    taken = [int(name) for name in os.listdir("/proc/self/fd")][:-1]  # the last one was for looking
-    soft = max(taken) + 41
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
-    yield soft - len(taken)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    with ExitStack() as holes:  # the numbers that are free below what others have open
+        while (lowest := os.open("/", os.O_PATH)) < highest:
+            holes.callback(os.close, lowest)
+        os.close(lowest)
+        soft = lowest + 40
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
+        yield soft - lowest
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
