@@ -80,7 +80,7 @@ def grade_parser() -> OptionParser:
         "--patience",
         type=duration,
         metavar="TIME",
-        help="how long one attack goes on at most; default 6s; of a downloader: how long it may take, default 60s",
+        help="how long one attack goes on at most; default 5s; of a downloader: how long it may take, default 60s",
     )
     parser.add_argument(
         "--thorough",

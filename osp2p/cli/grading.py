@@ -120,7 +120,7 @@ def _terms(kind: Server, arguments: Namespace) -> Terms:
     return Terms(
         seed=arguments.seed,
         selection=_selection(arguments),
-        patience=None if arguments.thorough else arguments.patience or 6.0,
+        patience=None if arguments.thorough else arguments.patience or 5.0,
         allowed=(*LOOPBACK, *map(_network, arguments.network_i_own)),
         command=tuple(arguments.command),
         name=os.fsencode(arguments.file or ""),

@@ -35,6 +35,9 @@ _ALONE = 0.3
 _LOOK_EVERY = 1.0
 _SERVED_WITHIN = 2.0
 
+#: In what part of an attack's time an honest user must be answered.
+_SHARE_OF_PATIENCE = 0.7
+
 #: How long an attack goes on after the program has died: how it took its death is evidence.
 _LAST_WORDS = 0.2
 
@@ -73,7 +76,7 @@ class Force:
         allowed: the only networks whose hosts are attacked.
     """
 
-    patience: float | None = 6.0
+    patience: float | None = 5.0
     allowed: Sequence[Subnet] = LOOPBACK
 
 
@@ -89,6 +92,9 @@ class Sieges:
         self._subject = subject
         self._keeper = keeper
         self._force = force
+        within = subject.answer_within if force.patience is None else _SHARE_OF_PATIENCE * force.patience
+        #: Whom an honest user sees: he loses patience before an attack is over, after which all is well again.
+        self._seen = replace(subject, answer_within=min(subject.answer_within, within))
         self._report = report
         self._judged: dict[Siege, Judged] = {}
 
@@ -152,7 +158,7 @@ class Sieges:
 
     async def _is_useless(self) -> bool:
         try:
-            await exchange(self._subject, registering=False)
+            await exchange(self._seen, registering=False)
         except Wrong:
             return True
         return False
@@ -232,7 +238,7 @@ class Sieges:
         """
         begun = trio.current_time()
         try:
-            await exchange(self._subject, registering=False)
+            await exchange(self._seen, registering=False)
         except Wrong as wrong:
             return f"an honest user is not served: {wrong}"
         seconds = trio.current_time() - begun

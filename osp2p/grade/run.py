@@ -57,7 +57,7 @@ class Terms:
 
     seed: int = 1
     selection: Selection = field(default_factory=Selection)
-    patience: float | None = 6.0
+    patience: float | None = 5.0
     allowed: Sequence[Subnet] = LOOPBACK
     command: Sequence[str] = ()
     name: bytes = b""
