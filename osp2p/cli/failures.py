@@ -11,6 +11,7 @@ from osp2p.cli.console import TRACEBACK_HINT, Console, discard_stdout, wants_tra
 from osp2p.cli.exits import PIPE_CLOSED, UNEXPECTED, USAGE, exit_code_of_files
 from osp2p.errors import (
     DiskFull,
+    NotAllowed,
     Osp2pError,
     OverlayUnreachable,
     StoreError,
@@ -26,6 +27,7 @@ HINTS: dict[type[Osp2pError], str] = {
     DiskFull: "make room, or choose another disk",
     TargetLocked: "wait for the other fetch, or choose another place with -o",
     Unverified: "leave out --require-verified to take it unproved",
+    NotAllowed: "let attacks go there with --network-i-own ADDR/PREFIX, if it is yours",
 }
 
 
