@@ -23,6 +23,9 @@ class DatagramSocket(Protocol):
         Cancellation: no datagram is lost.
         """
 
+    def receive_now(self) -> tuple[bytes, Address] | None:
+        """A datagram that is here already; None if there is none, or the socket is closed."""
+
     def send(self, data: bytes, address: Address) -> None:
         """Send a datagram, if it can go at once. Like any other it may get lost on its way, so nothing is said."""
 

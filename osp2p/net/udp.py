@@ -50,6 +50,13 @@ class UdpSocket:
                 self._eager += 1
                 return data, Address(source[0].partition("%")[0], source[1])
 
+    def receive_now(self) -> tuple[bytes, Address] | None:
+        try:
+            data, source = self._socket.recvfrom(_MAX_BYTES)
+        except OSError:  # nothing there, an error of an earlier one, or closed: `receive` tells which
+            return None
+        return data, Address(source[0].partition("%")[0], source[1])
+
     async def _readable(self) -> None:
         try:
             await trio.lowlevel.wait_readable(self._socket)

@@ -3,7 +3,7 @@
 The eight nearest that are known and not silent are asked, three at a time. A node that is silent for longer than is
 usual does not count any more: another is asked beside it; should it answer after all, what it says is taken. The
 lookup ends when the eight nearest that do answer have answered, and no silent one that is nearer is waited for; that is
-done for a moment only, unless nobody has answered at all.
+done for a moment only, unless nobody has answered at all, or nobody had what is looked for.
 
 Beside these, a few nodes that are far from the target are asked at once, whatever else is known: those who lie may name
 each other as the nearest, and honest nodes far away know better.
@@ -191,8 +191,13 @@ class Lookup:
         self.note_slow(candidate, 0.0)
         candidate.state = State.FAILED
 
-    def is_done(self, now: float) -> bool:
-        """Whether there is nothing more to ask, and nothing to wait for."""
+    def is_done(self, now: float, *, patient: bool = False) -> bool:
+        """Whether there is nothing more to ask, and nothing to wait for.
+
+        Args:
+            patient: whether silent nodes are waited for until they have failed, as long as they would be among the
+                nearest.
+        """
         if self.stopped or now >= self._ends_at:
             return True
         if self._in_flight >= ALPHA or any(c.state is State.ASKED for c in self._witnesses):
@@ -202,9 +207,9 @@ class Lookup:
             return False
         if self.queries < self._limits.max_lookup_queries and any(c.state is State.NEW for c in best):
             return False
-        return not self._is_waiting(now)
+        return not self._is_waiting(now, patient)
 
-    def _is_waiting(self, now: float) -> bool:
+    def _is_waiting(self, now: float, patient: bool) -> bool:
         """Whether a silent node that would be among the nearest may still answer."""
         anybody = False
         slow: list[Candidate] = []
@@ -217,7 +222,7 @@ class Lookup:
                     break
             elif candidate.state is State.SLOW:
                 slow.append(candidate)
-        return any(not anybody or candidate.waited_until > now for candidate in slow)
+        return any(patient or not anybody or candidate.waited_until > now for candidate in slow)
 
     def forget(self) -> None:
         """Give back what it took: timers may hold it for a while after its end."""

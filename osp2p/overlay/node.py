@@ -39,6 +39,9 @@ Result = TypeVar("Result")
 #: How often the neighbours are written to the file for the next start.
 _SAVE_INTERVAL = 300.0
 
+#: How many datagrams are taken at most before timers have their turn.
+_MOST_WAITING = 500
+
 #: How long a node tries to join before it says that it is alone.
 _ALONE_AFTER = 3.0
 
@@ -131,8 +134,18 @@ class Overlay:
             self._sleeps_until = self._engine.next_wake
             with trio.move_on_at(self._sleeps_until):
                 await self._poked.wait()
+            self._take_what_waits()
             self._engine.wake(trio.current_time())
             self._flush()
+
+    def _take_what_waits(self) -> None:
+        """Take datagrams that are here already, before anybody is called silent: this process may run late itself."""
+        for socket in self._sockets.values():
+            for _ in range(_MOST_WAITING):
+                datagram = socket.receive_now()
+                if datagram is None:
+                    break
+                self._engine.receive(*datagram, trio.current_time())
 
     async def _receive(self, socket: DatagramSocket) -> None:
         with contextlib.suppress(ConnectionLost):

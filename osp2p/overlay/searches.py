@@ -66,6 +66,7 @@ class Searches:
         done: Callable[[Outcome, float], None],
         *,
         from_outside: bool = False,
+        has_found: Callable[[], bool] | None = None,
     ) -> list[Walk]:
         """Look a target up in every family; `done` is called once, never before this returns."""
         outcome = Outcome()
@@ -93,6 +94,7 @@ class Searches:
                 took,
                 end,
                 family.table.far(self._engine.rng) if from_outside else None,
+                has_found,
             )
             for family in self._engine.families.values()
         ]
@@ -125,16 +127,19 @@ class Searches:
                 None for what this node itself keeps.
         """
         engine = self._engine
+        anybody = False
 
         def took(candidate: Candidate, answer: Response, then: float) -> None:
+            nonlocal anybody
             peers = peers_of(answer, candidate.contact.address)
             if peers:
+                anybody = True
                 found(peers, candidate, then)
 
         own = [peer for ipv6 in engine.families for peer in engine.answers.peers.peers(key, now, engine.rng, ipv6=ipv6)]
         if own:
             engine.timers.at(now, lambda then: found(own, None, then))
-        self._walk(key, b"get_peers", {b"info_hash": key}, now, took, done)
+        self._walk(key, b"get_peers", {b"info_hash": key}, now, took, done, has_found=lambda: anybody)
 
     def announce(self, key: bytes, port: int, now: float, done: Callable[[Stored, float], None]) -> None:
         """Announce that this node has what a key stands for, where others look for it."""
@@ -172,7 +177,13 @@ class Searches:
                     walk.stop(then)
 
         walks = self._walk(
-            target, b"get", {b"target": target}, now, took, lambda outcome, then: done(best, outcome, then)
+            target,
+            b"get",
+            {b"target": target},
+            now,
+            took,
+            lambda outcome, then: done(best, outcome, then),
+            has_found=lambda: best is not None,
         )
 
     def put_item(

@@ -28,6 +28,8 @@ class Walk:
         took: called with every answer, before its nodes are followed.
         done: called once, at the end.
         seeds: nodes to begin with; None: our neighbours.
+        found: whether what is looked for has been found; until then silent nodes are waited for to the end. None: where
+            nodes are looked for, and nothing at them.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Walk:
         took: Took,
         done: Done,
         seeds: Iterable[Contact] | None = None,
+        found: Callable[[], bool] | None = None,
     ) -> None:
         self.family = family
         self._engine = engine
@@ -49,6 +52,7 @@ class Walk:
         self._done = done
         self._over = False
         self._seeds = seeds
+        self._found = found
         self._target = target
         self.lookup: Lookup
 
@@ -71,7 +75,7 @@ class Walk:
             return
         for candidate in self.lookup.next_queries(now):
             self._ask(candidate, now)
-        if self.lookup.is_done(now):
+        if self.lookup.is_done(now, patient=self._found is not None and not self._found()):
             self._over = True
             self._done(self, now)
             self.lookup.forget()

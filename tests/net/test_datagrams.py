@@ -34,6 +34,16 @@ async def test_there_and_back(network: DatagramNetwork) -> None:
     one.close()
 
 
+async def test_what_is_here_can_be_taken_at_once() -> None:
+    one, two = await UdpNetwork().open_datagrams(0), await UdpNetwork().open_datagrams(0)
+    assert one.receive_now() is None
+    two.send(b"x", Address("127.0.0.1", one.address.port))
+    assert one.receive_now() == (b"x", Address("127.0.0.1", two.address.port))
+    one.close()
+    two.close()
+    assert one.receive_now() is None
+
+
 async def test_a_port_is_one_sockets(network: DatagramNetwork) -> None:
     one = await network.open_datagrams(0)
     with pytest.raises(ListenFailed, match="another program has it"):

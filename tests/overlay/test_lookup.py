@@ -72,6 +72,17 @@ def test_a_slow_node_is_counted_out_and_taken_when_it_answers() -> None:
     assert not walk.is_done(1.0)
 
 
+def test_a_patient_lookup_waits_for_silent_nodes_until_they_have_failed() -> None:
+    walk = lookup(1, 2)
+    first, second = walk.next_queries(0.0)
+    walk.note_answer(second, [])
+    walk.note_slow(first, 0.5)
+    assert walk.is_done(1.0)
+    assert not walk.is_done(1.0, patient=True)
+    walk.note_failure(first)
+    assert walk.is_done(1.0, patient=True)
+
+
 def test_nobody_has_answered_so_far() -> None:
     walk = lookup(1)
     (only,) = walk.next_queries(0.0)
