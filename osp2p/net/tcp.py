@@ -41,6 +41,10 @@ _ROOM_SECONDS = 0.5
 _GATHER_BYTES = 64 * 1024
 _GATHER_SECONDS = 0.1
 
+#: How many connections are accepted without a turn for the other tasks. One at a time, those who come would wait for as
+#: many turns of everybody who is there as others are in the queue before them.
+_ACCEPTED_AT_ONCE = 100
+
 #: How many connections may wait in the kernel to be accepted.
 _BACKLOG = 4096
 
@@ -222,15 +226,23 @@ class TcpListener:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._in_a_row = 0
         self.address = _address(sock.getsockname())
 
     async def accept(self) -> TcpConnection:
-        await trio.lowlevel.checkpoint()  # before the call: cancelled after it, this would lose a connection
+        # A turn for others comes before the call: cancelled after it, this would lose a connection.
+        if self._in_a_row < _ACCEPTED_AT_ONCE:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
+            self._in_a_row = 0
         while True:
             try:
                 sock, _ = self._socket.accept()
+                self._in_a_row += 1
                 return TcpConnection(sock)
             except BlockingIOError:
+                self._in_a_row = 0
                 await self._acceptable()
             except (ConnectionError, ConnectionLost):  # reset between its arrival and here: nobody's fault
                 await trio.lowlevel.checkpoint()

@@ -237,6 +237,28 @@ async def test_a_cancelled_accept_loses_no_connection() -> None:
         each.close()
 
 
+async def test_who_comes_behind_a_crowd_does_not_wait_for_as_many_turns(nursery: trio.Nursery) -> None:
+    listener = await TcpNetwork().listen(0, "127.0.0.1")
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    crowd = [socket.create_connection(("127.0.0.1", listener.address.port)) for _ in range(300)]
+    nursery.start_soon(count)
+    with trio.fail_after(10):
+        for connection in [await listener.accept() for _ in crowd]:
+            connection.close()
+    assert 0 < turns < 30  # others have turns, too
+    for sock in crowd:
+        sock.close()
+    listener.close()
+    nursery.cancel_scope.cancel()
+
+
 async def test_who_is_gone_before_he_is_accepted_is_skipped_or_lost() -> None:
     listener = await TcpNetwork().listen(0)
     for _ in range(5):
