@@ -37,6 +37,9 @@ _COPIES = 3
 _LOOK_EVERY = 0.25
 _ANNOUNCED_WITHIN = 120.0
 
+#: How long those who announced when there were few nodes may take to notice that there are more.
+_GROWN_SECONDS = 12.0
+
 #: How long the fetch of everything may take.
 _FETCHED_WITHIN = 120.0
 
@@ -142,6 +145,7 @@ class _Run:
                         waiting.discard(port)
                 await trio.sleep(_LOOK_EVERY)
         self.result.announced = trio.current_time() - begun
+        await trio.sleep(_GROWN_SECONDS)
         if waiting:
             self.result.faults.append(f"{len(waiting)} nodes have not announced everything")
         self._tell(f"everything is announced after {self.result.announced:.1f} s")

@@ -20,8 +20,8 @@ from osp2p.overlay.krpc import Failure, Response
 from osp2p.overlay.searches import Outcome, Searches
 from osp2p.wire.address import Address
 
-#: How often a node looks after its neighbours, give or take a half.
-_ROUND = 10.0
+#: How often a node looks after its neighbours, give or take a half: at first, and then.
+_FIRST_ROUND, _ROUND = 2.0, 10.0
 
 #: First pause before a node looks its own id up again; it doubles.
 _FIRST_PAUSE = 3.0
@@ -32,12 +32,21 @@ class Maintenance:
 
     Args:
         changed: called when the node has come to know its first neighbour, or has lost its last one.
+        looked: called with the number of neighbours whenever the node has looked after them.
     """
 
-    def __init__(self, engine: Engine, searches: Searches, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        searches: Searches,
+        changed: Callable[[], None],
+        looked: Callable[[int, float], None] = lambda size, now: None,
+    ) -> None:
         self._engine = engine
         self._searches = searches
         self._changed = changed
+        self._looked = looked
+        self._round_pause = _FIRST_ROUND
         #: Where there should be nodes, and whether one with a fitting id has answered there.
         self._joins: dict[Address, bool] = {}
         self._saved: list[Contact] = []
@@ -178,7 +187,9 @@ class Maintenance:
                 self._try_to_join(now)
         for family in engine.families.values():
             self._look_after(family, now)
-        pause = _ROUND
+        self._looked(known, now)
+        pause = self._round_pause
+        self._round_pause = min(_ROUND, 1.5 * self._round_pause)
         if known == 0 or not all(self._joins.values()):
             pause = self._pause
             self._pause = min(2 * self._pause, engine.limits.join_most)

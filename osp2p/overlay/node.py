@@ -90,7 +90,7 @@ class Overlay:
         self._report = report
         self._searches = Searches(engine)
         self._publisher = Publisher(engine.timers, engine.limits, engine.rng)
-        self._maintenance = Maintenance(engine, self._searches, self._note_change)
+        self._maintenance = Maintenance(engine, self._searches, self._note_change, self._publisher.note_size)
         self._tried: list[Address] = []
         self._said_joined: bool | None = None
         self._changed = trio.Event()

@@ -1,7 +1,8 @@
 """Keeping things known: announcements and items that are made again and again, a few at a time, until withdrawn.
 
 What nobody took, since this node was alone, is tried again soon, with growing pauses; what was taken is made again
-before the others forget it.
+before the others forget it. Where the network has grown by half since, it is made again at once: those who are nearest
+now were not there then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from osp2p.overlay.timers import Timers
 #: Makes something known now, and says by how many nodes it was taken.
 Make: TypeAlias = Callable[[float, Callable[[int, float], None]], None]
 
+#: By how much the number of nodes that we know may grow before what was made known is made known again.
+_GROWTH = 1.5
+
 #: First and longest pause before something that nobody took is tried again.
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 120.0
 
@@ -29,6 +33,7 @@ class _Job:
     interval: float
     pause: float = _FIRST_PAUSE
     taken: int = 0
+    size: int = 0
     running: bool = False
     serial: int = 0
 
@@ -45,6 +50,7 @@ class Publisher:
         self._serial = count()
         self._running = 0
         self._wakes_at = float("inf")
+        self._size = 0
         #: Called whenever something was taken, or was not.
         self.changed: Callable[[], None] = lambda: None
 
@@ -87,6 +93,15 @@ class Publisher:
                 self._schedule(name, job, now)
         self._proceed(now)
 
+    def note_size(self, size: int, now: float) -> None:
+        """Take note of how many nodes we know; make known again what was made known among much fewer."""
+        self._size = size
+        for name, job in self._jobs.items():
+            if job.taken and not job.running and size > _GROWTH * job.size:
+                job.size = size
+                self._schedule(name, job, now)
+        self._proceed(now)
+
     def _schedule(self, name: Hashable, job: _Job, at: float) -> None:
         job.serial = next(self._serial)
         heappush(self._due, (at, job.serial, name))
@@ -123,6 +138,7 @@ class Publisher:
     def _make(self, name: Hashable, job: _Job, now: float) -> None:
         self._running += 1
         job.running = True
+        job.size = self._size
 
         def done(taken: int, then: float) -> None:
             self._running -= 1

@@ -35,7 +35,7 @@ def test_numbers_are_those_of_the_code() -> None:
     for number in (
         f"more than {DEFAULT.max_announced_files} ",
         f"again every {DEFAULT.announce_interval / 60:.0f} minutes",
-        f"forgotten after {DEFAULT.peer_lifetime / 60:.0f}",
+        f" and forgotten after {DEFAULT.peer_lifetime / 60:.0f}",
         f"{DEFAULT.overlay_in_rate:.0f} datagrams a\n  second from one address",
         f"{DEFAULT.overlay_out_rate:.0f} to one address ({DEFAULT.overlay_mainline_rate} in",
         f"{DEFAULT.max_stored_peers:,}\n  announcements, {DEFAULT.max_stored_peers_per_host} of one address",

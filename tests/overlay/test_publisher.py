@@ -80,6 +80,24 @@ def test_alone_it_tries_again_with_growing_pauses() -> None:
     assert "a" in bench.publisher
 
 
+def test_what_was_made_known_among_few_is_made_again_when_there_are_more() -> None:
+    bench = Bench()
+    bench.publisher.note_size(4, 0.0)
+    bench.add("a")
+    bench.run(2.0)
+    for size in (5, 6):
+        bench.publisher.note_size(size, 3.0)
+    bench.run(5.0)
+    assert len(bench.made) == 1
+    bench.publisher.note_size(7, 6.0)
+    bench.publisher.note_size(8, 6.0)
+    bench.run(9.0)
+    assert [at for at, _ in bench.made] == [0.0, 6.0]
+    bench.publisher.note_size(3, 10.0)
+    bench.run(11.0)
+    assert len(bench.made) == 2
+
+
 def test_what_is_withdrawn_is_not_made_again() -> None:
     bench = Bench(at_a_time=1)
     bench.add("a", "b", "c")
