@@ -247,7 +247,7 @@ async def test_who_comes_behind_a_crowd_does_not_wait_for_as_many_turns(nursery:
             await trio.lowlevel.checkpoint()
             turns += 1
 
-    crowd = [socket.create_connection(("127.0.0.1", listener.address.port)) for _ in range(300)]
+    crowd = [socket.create_connection(("127.0.0.1", listener.address.port)) for _ in range(600)]
     nursery.start_soon(count)
     with trio.fail_after(10):
         for connection in [await listener.accept() for _ in crowd]:
