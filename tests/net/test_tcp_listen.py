@@ -374,7 +374,7 @@ async def main():
         late = await network.connect("127.0.0.1", port)
         assert await ask(late)
         assert all([await ask(peer) for peer in peers])
-        print("left:", [await is_open(stranger) for stranger in strangers].count(False))
+        print("left:", [await is_open(stranger) for stranger in strangers].count(False), flush=True)
         for file in hoard:
             file.close()
         nursery.cancel_scope.cancel()
