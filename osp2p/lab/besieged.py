@@ -35,7 +35,7 @@ from osp2p.limits import DEFAULT
 from osp2p.net import Network, TcpNetwork
 from osp2p.net.errors import describe
 from osp2p.net.tcp import TcpConnection
-from osp2p.peer.events import TransferDone, TransferFailed
+from osp2p.peer.events import Event, TrackerLost, TransferDone, TransferFailed, Withdrawn
 from osp2p.peer.node import Node, open_node
 from osp2p.peer.transfer import GetOptions
 from osp2p.peer.wanted import Wanted
@@ -141,12 +141,21 @@ async def _be_member(plan: Mapping[str, Any]) -> None:
         cache=Path(plan["cache"]),
         rng=random.Random(f"{plan['seed']} {plan['alias']}"),
         limit_down=plan["rate"],
+        report=_note,
     ) as node:
         await node.share(Path(plan["shared"]))
         address = await node.listen()
         write_record("ready", port=address.port)
         member = _Member(node, plan)
         await _obey(member.fetch)
+
+
+def _note(event: Event) -> None:
+    """Tell of what must not happen: a tracker that was there is gone, or takes something no more."""
+    if isinstance(event, TrackerLost):
+        write_record("lost", why=event.reason)
+    elif isinstance(event, Withdrawn):
+        write_record("withdrawn", name=_show(event.name), why=event.reason)
 
 
 class _Member:

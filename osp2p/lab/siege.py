@@ -337,6 +337,10 @@ class SiegeRun:
         for who, program in self._besieged.items():
             self.result.peaks[who] = _peak(program.pid)
         for who, program in self._besieged.items():
+            for lost in _records(program, "lost"):
+                self.result.faults.append(f"{who} lost its tracker: {lost['why']}")
+            for gone in _records(program, "withdrawn"):
+                self.result.faults.append(f"{who} could not go on sharing {gone['name']}: {gone['why']}")
             await program.dismiss()
             with trio.move_on_after(20):
                 await program.wait()
