@@ -137,17 +137,20 @@ class _Run:
         """Wait until other nodes keep all that each announces."""
         begun = trio.current_time()
         waiting = set(self._ports)
+        taken: dict[int, str] = {}
         with trio.move_on_after(_ANNOUNCED_WITHIN):
             while waiting:
                 for port in sorted(waiting):
                     status = await ask_status(TcpNetwork(), "127.0.0.1", port, DEFAULT)
+                    taken[port] = f"{status.published_taken} of {status.published}, {status.neighbours} neighbours"
                     if status.published_taken == status.published == 2 * _COPIES + 1:
                         waiting.discard(port)
                 await trio.sleep(_LOOK_EVERY)
         self.result.announced = trio.current_time() - begun
         await trio.sleep(_GROWN_SECONDS)
         if waiting:
-            self.result.faults.append(f"{len(waiting)} nodes have not announced everything")
+            behind = "; ".join(taken[port] for port in sorted(waiting))
+            self.result.faults.append(f"{len(waiting)} nodes have not announced everything: {behind}")
         self._tell(f"everything is announced after {self.result.announced:.1f} s")
 
     def some_places(self, number: int) -> list[tuple[str, int]]:
