@@ -307,6 +307,7 @@ MUTANTS = [
     loosened("neighbours/reflect", overlay_out_rate=1e6, overlay_out_burst=10**6),
     loosened("neighbours/many-peers", max_asked_peers=10**6),
     loosened("neighbours/silent-join", join_first=0.01, join_most=0.01, query_timeout=0.05),
+    loosened("neighbours/silent-join", join_patience=6000.0),
     loosened("callees/slow", max_call_connections=10**6),
     loosened("callees/huge", max_call_body=10**9),
     loosened("callees/silent", provider_timeout=500.0, provider_patience=500.0, connect_timeout=500.0),

@@ -139,9 +139,9 @@ async def have_others_flooded_in_mainline(league: League) -> None:
     "neighbours/silent-join",
     role="neighbour",
     against="node",
-    breaks="join_first, join_most",
+    breaks="join_first, join_most, join_patience",
     expect="refused",
-    within=60,
+    within=25,
 )
 async def let_nobody_join(league: League) -> None:
     """Is the one node that somebody is told to join through, and never answers; it must be asked less and less often,
@@ -169,10 +169,9 @@ async def name_peers_without_end(league: League) -> None:
     that take a connection and say nothing: they are to be asked some at a time, and not all of them."""
 
     def lie(member: Member, question: Question) -> Mapping[bytes, Value]:
-        named = dict(_name_ourselves(league, member, question))
         if question.method == b"get_peers":
-            named[b"values"] = list(league.rng.sample(peers, 150))
-        return named
+            return {b"values": list(league.rng.sample(peers, 150)), b"token": b"t"}
+        return _name_ourselves(league, member, question)
 
     league.lie = lie
     await league.add(8)
