@@ -118,7 +118,7 @@ def nested(depth: int) -> list[Any]:
         nested(MAX_DEPTH + 1),
         object,
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_travel_is_not_sent(value: Any) -> None:
     with pytest.raises(LocalProtocolError):
