@@ -87,7 +87,7 @@ def trackers_have_a_host_and_a_port(data: bytes) -> bool:
     return True
 
 
-@target("peer/tracker-answers", *TRACKER_WORDS, share=0.5, max_length=1500)
+@target("peer/tracker-answers", *TRACKER_WORDS, share=0.12, max_length=1500)
 def any_tracker_can_be_heard(data: bytes) -> bool:
     """Whatever a tracker says, each question to it ends in an answer or in an error that the caller is told of. What is
     kept of it has the form that the rest of the program relies on, and no more of it than the limits say.
@@ -155,7 +155,7 @@ def check_entry(entry: FileEntry | PeerEntry) -> None:
     assert entry.attributes.keys() <= {b"v", b"size", b"b3", b"part", b"name"}
 
 
-@target("peer/holder-answers", *HOLDER_WORDS, share=0.5, max_length=1500)
+@target("peer/holder-answers", *HOLDER_WORDS, share=0.12, max_length=1500)
 def any_holder_can_be_heard(data: bytes) -> bool:
     """Whatever a holder says, each request to it ends in an answer or in an error. Chunk numbers that come out exist,
     and what is taken for a chunk has its number and its length, was asked for, and comes in order.
@@ -237,7 +237,7 @@ class ProvedStore:
             assert self.chunks.add(index)
 
 
-@target("peer/fetch", b"\xff\xff", *HOLDER_WORDS, share=0.1, max_length=2500)
+@target("peer/fetch", b"\xff\xff", *HOLDER_WORDS, share=0.04, max_length=2500)
 def no_wrong_chunk_is_kept(data: bytes) -> bool:
     """Whatever the holders of a content say, on however many connections, a fetch ends: with the whole content, or with
     an error. No chunk is kept but right ones, and no holder is named that was not there.

@@ -80,7 +80,7 @@ def read_replies(data: bytes) -> list[Reply]:
     return [reply for reply in replies if reply is not None]
 
 
-@target("tracker/lines", *TRACKER_WORDS, share=0.5, max_length=700)
+@target("tracker/lines", *TRACKER_WORDS, share=0.2, max_length=700)
 def every_line_gets_one_reply(data: bytes) -> bool:
     """Whatever several clients say, line by line, each line is answered with one whole reply, or with none where it is
     blank or BLOCKNOTIFY waits. The books agree with themselves after each, bounded by the limits, and when everybody
@@ -144,7 +144,7 @@ def check_bounds(state: TrackerState) -> None:
         assert len(registry.contents(name)) <= LIMITS.max_contents_per_name
 
 
-@target("tracker/packets", *TRACKER_WORDS, share=0.3, max_length=700)
+@target("tracker/packets", *TRACKER_WORDS, share=0.06, max_length=700)
 def packets_change_no_answer(data: bytes) -> bool:
     """However a client's bytes are cut into packets, it hears what it would hear if it said line after line; behind a
     BLOCKNOTIFY that waits for ever, it hears at most why the connection ends. Then the books are empty.
@@ -246,7 +246,7 @@ with small_chunks():
     B3S = tuple(content_id(len(body), hashes_of(body)).hex().encode() for body in SHARED.values())
 
 
-@target("peer/session", *PEER_WORDS, *B3S, share=0.3, max_length=900)
+@target("peer/session", *PEER_WORDS, *B3S, share=0.12, max_length=900)
 def a_sharer_sends_what_it_shares(data: bytes) -> bool:
     """Whatever a stranger sends to a sharer, it hears nothing, one whole shared file as in 2007, or, behind HELLO, one
     reply for each line, in order. Every byte of a body is the byte of the file that was asked for, at its place, and of
