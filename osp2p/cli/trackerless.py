@@ -39,7 +39,7 @@ async def run_trackerless_trial(arguments: Namespace, console: Console, ending: 
         title = f"{count_of(nodes, 'node')}, no tracker, a third killed, a third stopped"
         show(console, {"event": "trial", "trial": "trackerless", "title": title}, f"trackerless: {title}", "")
         try:
-            result = await run_trackerless(nodes - nodes % 3, arguments.seed, directory, tell)
+            result = await run_trackerless(nodes, arguments.seed, directory, tell)
         except ProgramEnded as error:
             failed = {"event": "end", "failed": str(error), "exit": NOT_PASSED}
             show(console, failed, "", f"trackerless: failed: {error}")

@@ -11,12 +11,12 @@ from osp2p.lab.trackerless import Trackerless, run_trackerless
 
 
 @pytest.mark.skipif("OSP2P_LONG" not in os.environ, reason="starts ten processes; OSP2P_LONG=1 runs it")
-async def test_nine_nodes(tmp_path: Path) -> None:
+async def test_ten_nodes(tmp_path: Path) -> None:
     said: list[str] = []
-    result = await run_trackerless(9, 1, tmp_path, said.append)
+    result = await run_trackerless(10, 1, tmp_path, said.append)
     assert result.faults == []
-    assert len(result.first) == 9
-    assert any("9 of 9 files arrive" in line for line in said)
+    assert len(result.first) == 10
+    assert any("10 of 10 files arrive" in line for line in said)
 
 
 def test_figures() -> None:
