@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -20,9 +19,10 @@ from osp2p.wire.address import Address
 from osp2p.wire.checksum import write_md5
 from osp2p.wire.reply import Reply
 from osp2p.wire.request import write_request
+from osp2p.wire.word import quote
 
 #: How many names are registered in one go, between two looks at what has changed meanwhile.
-_BATCH = 2000
+_BATCH = 10_000
 
 #: What stands for itself in a line of any program, and how long an alias fits the buffers of 2007 by far.
 _NOT_PLAIN = re.compile(rb"[^A-Za-z0-9._-]")
@@ -34,8 +34,7 @@ _REMARK = 220
 _REFUSED = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Announcement(NamedTuple):
     """What a tracker is told of one name.
 
     Attributes:
@@ -51,8 +50,7 @@ class Announcement:
     partial: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """A line for the tracker about one name: what it offers, or None where it withdraws."""
 
     name: bytes
@@ -118,21 +116,25 @@ class Announcer:
 
     def offer(self, names: Iterable[tuple[bytes, Announcement]]) -> None:
         """Share these names, or tell more about them."""
+        changed = []
         for name, announcement in names:
             if self._wanted.get(name) != announcement:
                 self._wanted[name] = announcement
                 (self._partial.add if announcement.partial else self._partial.discard)(name)
-                self._mark(name)
+                changed.append(name)
+        self._mark(changed)
 
     def withdraw(self, names: Iterable[bytes]) -> None:
         """Share these names no longer."""
-        for name in names:
-            if self._wanted.pop(name, None) is not None:
-                self._partial.discard(name)
-                self._mark(name)
+        changed = [name for name in names if self._wanted.pop(name, None) is not None]
+        self._partial.difference_update(changed)
+        self._mark(changed)
 
-    def _mark(self, name: bytes) -> None:
-        self._dirty[name] = None
+    def _mark(self, names: Collection[bytes]) -> None:
+        """Note that the tracker is to be told of these."""
+        if not names:
+            return
+        self._dirty.update(dict.fromkeys(names))
         self._settled = trio.Event() if self._settled.is_set() else self._settled
         self._changed.set()
 
@@ -204,8 +206,7 @@ class Announcer:
         self._known = {}
         self._refused = {}
         self._refuses_repeats = False
-        for name in self._wanted:
-            self._mark(name)
+        self._mark(self._wanted)
 
     async def _is_ignored(self, client: TrackerClient, alias: bytes, address: Address) -> bool:
         """Whether an ADDR that was answered 220 has come to nothing.
@@ -256,18 +257,25 @@ class Announcer:
 
     async def _tell(self, client: TrackerClient) -> None:
         """Send the lines of one batch of names and note what the tracker made of them."""
-        lines: list[_Line] = []
-        for name in list(islice(self._dirty, _BATCH)):
+        names = list(islice(self._dirty, _BATCH))
+        for name in names:
             del self._dirty[name]
-            lines += self._lines_for(name, self._wanted.get(name), client.hello)
+        lines: list[_Line] = []
+
+        def write() -> Iterator[bytes]:
+            for name in names:
+                for line in self._lines_for(name, self._wanted.get(name), client.hello):
+                    lines.append(line)
+                    yield line.text
+
         registered = len(self._known)
-        for line, reply in zip(lines, await client.requests([line.text for line in lines]), strict=True):
+        replies = await client.requests(write())
+        for line, reply in zip(lines, replies, strict=True):
             if line.offers is None:
                 self._known.pop(line.name, None)
             else:
                 self._note_have(line.name, line.offers, reply, client.hello)
-        for name in list(islice(self._beyond, max(0, registered - len(self._known)))):
-            self._mark(name)  # there is room for so many now
+        self._mark(list(islice(self._beyond, max(0, registered - len(self._known)))))  # there is room for so many now
 
     def _lines_for(self, name: bytes, wanted: Announcement | None, hello: bool) -> list[_Line]:
         """The lines that bring what the tracker knows of a name to what is wanted."""
@@ -279,15 +287,7 @@ class Announcer:
             return [_withdrawal(name)] if known else []
         if wanted == known:
             return []
-        words = [write_md5(wanted.md5)] if wanted.md5 else []
-        attributes: dict[bytes, bytes] = {}
-        if hello:
-            attributes[b"size"] = b"%d" % wanted.size
-            if wanted.b3:
-                attributes[b"b3"] = wanted.b3.hex().encode()
-            if wanted.partial:
-                attributes[b"part"] = b"yes"
-        have = _Line(name, wanted, write_request(b"HAVE", name, *words, attributes=attributes))
+        have = _Line(name, wanted, _write_have(name, wanted, hello=hello))
         # An old tracker keeps the first checksum of a name for as long as we hold it, and takes none at all for what it
         # has once a peer has registered as many files as it may.
         stuck = known is not None and not hello and (self._refuses_repeats or known.md5 not in (None, wanted.md5))
@@ -302,12 +302,12 @@ class Announcer:
             self._report(Withdrawn(self.label, name, f"{reply.code} {reply.text.decode('utf-8', 'replace')}".strip()))
             self._refused[name] = wanted
             if name in self._known:
-                self._mark(name)
+                self._mark([name])
         elif name not in self._known:
             self._beyond[name] = None
         elif not hello:
             self._refuses_repeats = True
-            self._mark(name)
+            self._mark([name])
 
 
 def own_address(client: TrackerClient, network: Network, port: int) -> Address:
@@ -337,6 +337,20 @@ def write_addr(alias: bytes, address: Address) -> bytes:
 def write_address_of(verb: bytes, alias: bytes, address: Address) -> bytes:
     """Write a line about a peer; the address stands unquoted, as every tracker expects it."""
     return write_request(verb, alias).rstrip(b"\n") + f" {address}\n".encode()
+
+
+def _write_have(name: bytes, wanted: Announcement, *, hello: bool) -> bytes:
+    """Write a HAVE line; what stands behind the name needs no quotes, and there are 100,000 at a start."""
+    line = b"HAVE " + quote(name)
+    if wanted.md5:
+        line += b" " + write_md5(wanted.md5)
+    if hello:
+        line += b" size=%d" % wanted.size
+        if wanted.b3:
+            line += b" b3=" + wanted.b3.hex().encode()
+        if wanted.partial:
+            line += b" part=yes"
+    return line + b"\n"
 
 
 def _withdrawal(name: bytes) -> _Line:

@@ -76,6 +76,7 @@ class TrackerClient:
         self._limits = limits
         self._turn = trio.Lock()
         self._broken = False
+        self._weight = 0
         self._unasked = 0
         #: How users know this tracker: ``host:port``.
         self.label = label
@@ -142,56 +143,73 @@ class TrackerClient:
         (reply,) = await self.requests([line])
         return reply
 
-    async def requests(self, lines: Sequence[bytes]) -> list[Reply]:
+    async def requests(self, lines: Iterable[bytes]) -> list[Reply]:
         """Send lines, each with its LF, and read a reply for each: pipelined where the tracker said HELLO.
+
+        Args:
+            lines: taken as they are sent, so that some can be written while others are answered.
 
         Raises:
             NetworkError, LineTooLong.
         """
         replies: list[Reply] = []
-        weight = 0
-        window = _WINDOW if self.hello else 1
         async with self._turn:
             self._check_sound()
             self._broken = True  # until every reply is here; a cancelled request leaves it so
             self._lines.forget_buffered()
-            for start in range(0, len(lines), window):
-                batch = await self._exchange(lines[start : start + window])
-                weight += sum(map(_weight, batch))
-                if weight > self._limits.max_reply_bytes:
-                    raise LineTooLong(f"tracker {self.label}: its answers are too long to be kept")
-                replies += batch
+            self._weight = 0
+            if self.hello:
+                await self._pipeline(iter(lines), replies)
+            else:
+                for line in lines:
+                    await self._send(line)
+                    await self._read_replies(1, replies)
             self._broken = False
         return replies
 
-    async def _wait_for_answer(self) -> None:
-        """Wait until an answer begins."""
-        await self._lines.wait_begun(trio.current_time() + self.patience)
-        self.is_answering = True
+    async def _pipeline(self, lines: Iterator[bytes], replies: list[Reply]) -> None:
+        """Send lines, a window ahead of those that are being answered, and read their replies.
 
-    async def _exchange(self, lines: Sequence[bytes]) -> list[Reply]:
-        """Send lines and read their replies.
-
-        Several go out while the first replies come in: a tracker that waits until its replies are read does not read
+        Sending and reading go on at the same time: a tracker that waits until its replies are read does not read
         either, so whoever sends all before reading may wait for ever.
+        """
+        window = list(islice(lines, _WINDOW))
+        if len(window) == 1:
+            await self._send(window[0])
+            return await self._read_replies(1, replies)
+        going, sent = trio.open_memory_channel[int](1)
+
+        async def send_all() -> None:
+            nonlocal window
+            with going:
+                while window:
+                    await going.send(len(window))
+                    await self._send(b"".join(window))
+                    window = list(islice(lines, _WINDOW))
+
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send_all)
+                async for count in sent:
+                    await self._read_replies(count, replies)
+        return None
+
+    async def _read_replies(self, count: int, replies: list[Reply]) -> None:
+        """Read so many more replies.
+
+        Raises:
+            LineTooLong: all of them together are too long to be kept.
         """
         at = trio.current_time() + self._limits.reply_timeout
         self.is_answering = False
-        if len(lines) == 1:
-            await self._send(lines[0])
-            await self._wait_for_answer()
-            return [await self._lines.read_reply(at)]
-        with one_error():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._send, b"".join(lines))
-                await self._wait_for_answer()
-                replies: list[Reply] = []
-                weight = 0
-                while len(replies) < len(lines) and weight <= self._limits.max_reply_bytes:
-                    replies.append(await self._lines.read_reply(at))
-                    weight += _weight(replies[-1])
-                nursery.cancel_scope.cancel()
-        return replies
+        await self._lines.wait_begun(trio.current_time() + self.patience)
+        self.is_answering = True
+        for _ in range(count):
+            reply = await self._lines.read_reply(at)
+            self._weight += _weight(reply)
+            if self._weight > self._limits.max_reply_bytes:
+                raise LineTooLong(f"tracker {self.label}: its answers are too long to be kept")
+            replies.append(reply)
 
     async def _send(self, data: bytes) -> None:
         await self._lines.send(data, trio.current_time() + self._limits.send_timeout)

@@ -9,13 +9,19 @@ Source: the 2007 tracker and peer.
 
 from __future__ import annotations
 
+from binascii import a2b_base64, b2a_base64
+
 from osp2p.errors import LocalProtocolError, MalformedLine
 
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@"
 
-#: All that two characters stand for: 12 bits.
-_PAIRS = [bytes([low, high]) for high in _ALPHABET for low in _ALPHABET]
-_VALUE = {byte: value for value, byte in enumerate(_ALPHABET)}
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_FROM_BASE64 = bytes.maketrans(_BASE64, _ALPHABET)
+_TO_BASE64 = bytes.maketrans(_ALPHABET, _BASE64)
+
+#: Base 64 begins with the most significant bits, and takes three bytes at a time: so a digest is written backwards,
+#: behind two bytes of zeros that make two characters at the end.
+_PADDING = bytes(2)
 
 #: What the last character can be: the upper four of its six bits belong to nothing.
 _LAST = _ALPHABET[:4]
@@ -35,8 +41,7 @@ def write_md5(digest: bytes) -> bytes:
     """
     if len(digest) != MD5_LENGTH:
         raise LocalProtocolError(f"an MD5 digest has {MD5_LENGTH} bytes, not {len(digest)}")
-    number = int.from_bytes(digest, "little")
-    return b"".join([_PAIRS[(number >> shift) & 4095] for shift in range(0, 8 * MD5_LENGTH, 12)])
+    return b2a_base64(_PADDING + digest[::-1], newline=False)[:1:-1].translate(_FROM_BASE64)
 
 
 def check_md5(text: bytes) -> bytes:
@@ -56,5 +61,4 @@ def parse_md5(text: bytes) -> bytes:
     Raises:
         MalformedLine: as `check_md5`.
     """
-    number = sum(_VALUE[byte] << (6 * index) for index, byte in enumerate(check_md5(text)))
-    return number.to_bytes(MD5_LENGTH, "little")
+    return a2b_base64(b"AA" + check_md5(text)[::-1].translate(_TO_BASE64))[:1:-1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from osp2p.errors import LineTooLong, LocalProtocolError
 
@@ -26,8 +26,7 @@ def is_reply_line(line: bytes) -> bool:
     return _TERMINATOR.match(line) is not None or _CONTEXT.match(line) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One parsed reply.
 
     Attributes:
@@ -65,6 +64,8 @@ class ReplyParser:
     def __init__(self, max_lines: int, max_bytes: int) -> None:
         self._max_lines = max_lines
         self._max_bytes = max_bytes
+        self._bare = b""
+        self._same = Reply(0, b"")
         self._clear()
 
     def _clear(self) -> None:
@@ -87,8 +88,13 @@ class ReplyParser:
             raise LineTooLong(f"a reply is longer than {self._max_lines} lines or {self._max_bytes} bytes")
         if not line or line.isspace():
             return None
+        if line == self._bare and self._lines == 1:  # thousands of HAVEs are all answered alike
+            self._lines = self._bytes = 0
+            return self._same
         if match := _TERMINATOR.match(line):
             reply = Reply(int(match[1]), line[match.end() :].rstrip(b"\r"), tuple(self._data), tuple(self._context))
+            if self._lines == 1:
+                self._bare, self._same = line, reply
             self._clear()
             return reply
         if match := _CONTEXT.match(line):
