@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from math import inf
 
 import trio
 
@@ -11,11 +12,19 @@ from osp2p.errors import ConnectionLost
 from osp2p.limits import Limits
 from osp2p.net.connection import Connection
 from osp2p.net.errors import deadline
-from osp2p.net.throttle import OwnTime
+from osp2p.net.throttle import OwnTime, ThrottledConnection
 from osp2p.wire.line import LineBuffer
 from osp2p.wire.reply import Reply, ReplyParser
 
 _READ_BYTES = 65536
+
+_NO_DEADLINE = nullcontext()
+
+
+@contextmanager
+def _own_deadline(connection: ThrottledConnection, at: float) -> Iterator[None]:
+    with deadline(at, connection.remote) as scope, OwnTime(connection, scope):
+        yield
 
 
 class LineConnection:
@@ -40,9 +49,13 @@ class LineConnection:
         """Whether received bytes wait to be read."""
         return len(self._buffer) > 0
 
+    def take_what_is_here(self) -> bytes:
+        """Take all received bytes that wait to be read, perhaps none."""
+        return self._buffer.take(len(self._buffer))
+
     def forget_buffered(self) -> None:
         """Forget what is here already: what has come before a question was asked is no answer to it."""
-        self._buffer.take(len(self._buffer))
+        self.take_what_is_here()
 
     async def wait_begun(self, at: float) -> None:
         """Wait until the other side has sent something that is not read yet.
@@ -87,15 +100,17 @@ class LineConnection:
                     line = self._buffer.next_line()
         return line
 
-    @contextmanager
-    def _deadline(self, at: float) -> Iterator[None]:
+    def _deadline(self, at: float) -> AbstractContextManager[object]:
         """Bound the body by an absolute time, that moves on while our own rate limit holds us up.
 
         Raises:
             TimedOut.
         """
-        with deadline(at, str(self.connection.remote)) as scope, OwnTime(self.connection, scope):
-            yield
+        if at == inf:
+            return _NO_DEADLINE
+        if isinstance(self.connection, ThrottledConnection):
+            return _own_deadline(self.connection, at)
+        return deadline(at, self.connection.remote)
 
     async def _receive(self) -> bool:
         """Wait for more bytes. Returns: False if the other side has ended its direction, as it may between lines."""

@@ -43,10 +43,12 @@ class _Node:
         except trio.WouldBlock:
             await self.calls.acquire()
 
-    def close(self) -> None:
-        """Close what is kept."""
+    def close(self) -> int:
+        """Close what is kept. Returns: how many connections that were."""
+        count = len(self.kept)
         while self.kept:
             self.kept.pop().close()
+        return count
 
 
 class Caller:
@@ -77,6 +79,7 @@ class Caller:
         self._now = now
         self._nonce = nonce
         self._nodes: OrderedDict[str, _Node] = OrderedDict()
+        self._kept = 0
 
     async def call(
         self, to: str, method: str, arguments: Sequence[object], timeout: float, hints: Sequence[Address] = ()
@@ -161,7 +164,7 @@ class Caller:
             node = self._nodes[to] = _Node(self._limits.max_call_connections)
         self._nodes.move_to_end(to)
         if len(self._nodes) > self._limits.max_contacts:
-            self._nodes.popitem(last=False)[1].close()
+            self._kept -= self._nodes.popitem(last=False)[1].close()
         return node
 
     async def _exchange(self, node: _Node, request: _Request, hints: Sequence[Address]) -> bytes:
@@ -170,7 +173,7 @@ class Caller:
             try:
                 return await self._over(connection, node, request, kept=True)
             except NotSent:
-                node.close()  # the node was started again, most likely: then the others are dead, too
+                self._kept -= node.close()  # the node was started again, most likely: then the others are dead, too
         connection = await self._connect(node, request.to, hints)
         return await self._over(connection, node, request, kept=False)
 
@@ -191,15 +194,18 @@ class Caller:
     def _take(self, node: _Node) -> CallConnection | None:
         """The kept connection that was used last, unless it was long ago."""
         if node.kept and node.kept[-1].used_at + self._limits.call_idle <= trio.current_time():
-            node.close()
-        return node.kept.pop() if node.kept else None
+            self._kept -= node.close()
+        if not node.kept:
+            return None
+        self._kept -= 1
+        return node.kept.pop()
 
     def _keep(self, connection: CallConnection, node: _Node) -> None:
         connection.used_at = trio.current_time()
-        if sum(len(one.kept) for one in self._nodes.values()) >= self._limits.max_idle_calls:
-            for one in self._nodes.values():
-                one.close()
+        if self._kept >= self._limits.max_idle_calls:
+            self.close()
         node.kept.append(connection)
+        self._kept += 1
 
     async def _connect(self, node: _Node, to: str, hints: Sequence[Address]) -> CallConnection:
         """Connect to a node where it listens, as far as anybody knows.
@@ -249,7 +255,7 @@ class Caller:
     def close(self) -> None:
         """Close every kept connection; waits for nothing."""
         for node in self._nodes.values():
-            node.close()
+            self._kept -= node.close()
 
 
 class _Request:

@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import trio
@@ -146,10 +147,12 @@ class Calls:
             CallTimedOut, Refused, Fault.
         """
         self.services.find(method)
-        until = min(trio.current_time() + timeout, trio.current_effective_deadline())
+        until = trio.current_time() + timeout
+        around = trio.current_effective_deadline()
+        context = Context(self.address, method, min(until, around))
         try:
-            with trio.move_on_after(timeout):
-                return await self.services.invoke(method, arguments, Context(self.address, method, until))
+            with trio.move_on_at(until) if until < around else nullcontext():
+                return await self.services.invoke(method, arguments, context)
         except Fault:
             raise
         except Exception as error:

@@ -80,8 +80,11 @@ class HttpDoor:
             while (document := await exchange.read_request(self._check)) is not None:
                 visit.heard = True
                 visit.busy = True
-                async with self._running:
+                await self._begin()
+                try:
                     answer = await self._answer(lines, document)
+                finally:
+                    self._running.release()
                 visit.busy = False
                 exchange.forget_body()
                 await exchange.respond(200, b"text/xml", answer)
@@ -93,6 +96,13 @@ class HttpDoor:
             await exchange.refuse(error)
         finally:
             exchange.forget_body()
+
+    async def _begin(self) -> None:
+        """Wait until one more call may be carried out."""
+        try:
+            self._running.acquire_nowait()  # the way that costs no turn of the scheduler
+        except trio.WouldBlock:
+            await self._running.acquire()
 
     def _check(self, request: h11.Request, lines: LineConnection) -> None:
         """Refuse whoever may not call, before his document is read.
@@ -178,7 +188,6 @@ class _Exchange:
         self._source = source_of(lines.connection.remote.host)
         self._held = 0
         self._head_only = False
-        self._buffer = memoryview(bytearray(_READ_BYTES))
 
     async def read_request(self, check: Any) -> bytes | None:
         """Read a request.
@@ -201,8 +210,7 @@ class _Exchange:
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
-                count = await self._lines.receive_into(self._buffer)
-                self._http.receive_data(bytes(self._buffer[:count]))
+                self._http.receive_data(self._lines.take_what_is_here() or await self._receive())
             elif isinstance(event, h11.Request):
                 self._head_only = event.method == b"HEAD"
                 check(event, self._lines)
@@ -219,6 +227,10 @@ class _Exchange:
                 return bytes(body)
             else:
                 return None
+
+    async def _receive(self) -> bytes:
+        """Wait for more bytes. Returns: none when the client has ended its direction."""
+        return await self._lines.connection.receive(_READ_BYTES)
 
     def forget_body(self) -> None:
         """The body that was read last is of no more use."""
@@ -255,9 +267,11 @@ class _Exchange:
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
-        if not self._http.trailing_data[0]:
-            try:
+        try:
+            if self._http.trailing_data[0]:
+                await trio.lowlevel.checkpoint()  # whoever sends requests ahead does not have all turns
+            else:
                 await self._lines.wait_begun(trio.current_time() + self._limits.idle_timeout)
-            except ConnectionLost:
-                return False
+        except ConnectionLost:
+            return False
         return True

@@ -15,6 +15,14 @@ from osp2p.limits import Limits
 from osp2p.net import LineConnection
 
 
+class _Watch:
+    """A task that reads from the connection of a caller who is thought to send nothing."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+
+
 class Attendance:
     """One call that is carried out, and its caller.
 
@@ -28,8 +36,7 @@ class Attendance:
         self._limits = limits
         self._among = among
         self._scope = trio.CancelScope(deadline=until)
-        self._watch: trio.CancelScope | None = None
-        self._watched = trio.Event()
+        self._watch: _Watch | None = None
         self.left = False
         self.began = trio.current_time()
 
@@ -46,27 +53,27 @@ class Attendance:
         finally:
             del self._among[self]
             if self._watch is not None:
-                self._watch.cancel()
+                self._watch.scope.cancel()
                 # It has nothing to tidy up; and nobody else may read from the connection until it has stopped.
                 with trio.move_on_after(self._limits.farewell_timeout, shield=True):
-                    await self._watched.wait()
+                    await self._watch.ended.wait()
 
     def watch(self, nursery: trio.Nursery) -> None:
         """Watch the caller from now on, if nobody does."""
         if self._watch is None:
-            self._watch = trio.CancelScope()
+            self._watch = _Watch()
             nursery.start_soon(self._watch_caller, self._watch)
 
-    async def _watch_caller(self, scope: trio.CancelScope) -> None:
+    async def _watch_caller(self, watch: _Watch) -> None:
         """Cancel the call when its caller leaves. One who sends the next request meanwhile has not left."""
         try:
-            with scope:
+            with watch.scope:
                 await self._lines.wait_begun(float("inf"))
         except NetworkError:
             self.left = True
             self._scope.cancel()
         finally:
-            self._watched.set()
+            watch.ended.set()
 
 
 class Attendances:

@@ -29,6 +29,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from osp2p.errors import MalformedLine
@@ -68,6 +69,7 @@ def is_method(name: str) -> bool:
     return _METHOD.fullmatch(name) is not None
 
 
+@lru_cache(maxsize=1024)
 def split_method(path: str) -> tuple[str, str]:
     """Read ``service.method``.
 

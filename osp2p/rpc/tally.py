@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 #: Upper ends of the classes into which durations are counted, in seconds: 0.1 ms, and always twice as much.
 _CLASSES = tuple(0.0001 * float(2**power) for power in range(24))
 
@@ -25,7 +27,7 @@ class Tally:
         self.errors += failed
         self._total += seconds
         self._longest = max(self._longest, seconds)
-        self._classes[next((at for at, end in enumerate(_CLASSES) if seconds <= end), len(_CLASSES))] += 1
+        self._classes[bisect_left(_CLASSES, seconds)] += 1
 
     def _quantile(self, part: float) -> float:
         """A duration in seconds that at least `part` of the calls did not exceed."""
