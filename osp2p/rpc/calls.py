@@ -247,12 +247,40 @@ class Calls:
             except Osp2pError as error:
                 logger.log(logging.INFO if failures else logging.WARNING, "nobody is told where we are: %s", error)
                 failures += 1
-                pause = min(self._limits.reconnect_first * 2.0**failures, self._limits.contact_interval)
+                pause = self._pause_after(failures)
             else:
                 failures = 0
                 pause = self._limits.contact_interval
             with trio.move_on_after(pause):
-                await self._wait_changed(here, addresses)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._outdo, here)
+                    await self._wait_changed(here, addresses)
+                    nursery.cancel_scope.cancel()
+
+    def _pause_after(self, failures: int) -> float:
+        """How many seconds to wait after so many failures, one after the other."""
+        return min(self._limits.reconnect_first * 2.0 ** min(failures, 30), self._limits.contact_interval)
+
+    async def _outdo(self, addresses: Sequence[Address]) -> None:
+        """Go beyond a newer contact record of this node, if anybody has one: the clock was ahead, or is behind now.
+
+        Whoever looks for the node takes the newest, where it may not be any more.
+        """
+        failures = 0
+        while True:
+            try:
+                item = await self._directory.find(bytes.fromhex(self.address))
+                if item is not None and item.sequence > self._sequence:
+                    self._sequence = item.sequence + 1
+                    logger.info(
+                        "a newer contact record of this node is known: the clock is behind; ours goes beyond it"
+                    )
+                    await self._directory.publish(sign_contact(self._identity, addresses, self._sequence))
+            except Osp2pError:
+                failures += 1
+                await trio.sleep(self._pause_after(failures))
+            else:
+                return
 
     async def _wait_changed(self, here: list[Address], addresses: Callable[[], Sequence[Address]]) -> None:
         """Wait until there is something new to tell: a service, or another place."""

@@ -27,7 +27,7 @@ from osp2p.errors import (
 from osp2p.limits import Limits
 from osp2p.net import Connection, MemoryNetwork
 from osp2p.rpc.calls import Calls, parse_target
-from osp2p.rpc.contact import read_contact
+from osp2p.rpc.contact import read_contact, sign_contact
 from osp2p.rpc.directory import MemoryDirectory
 from osp2p.rpc.document import FAILED, INVALID_ARGUMENTS
 from osp2p.rpc.identity import new_identity
@@ -278,6 +278,24 @@ async def test_a_node_that_listens_elsewhere_says_so(
         await trio.sleep(11)
         assert await known() == places
         nursery.cancel_scope.cancel()
+
+
+async def test_a_clock_that_was_put_back_hides_nobody(
+    autojump_clock: MockClock, networks: Networks, directories: Directories
+) -> None:
+    """Whoever looks for a node takes its newest record: that of the start before, if nothing were done about it."""
+    identity = new_identity()
+    before = sign_contact(identity, [Address("10.0.0.9", 5)], virtual_now() + 86_400_000)
+    await directories[0].publish(before)
+    calls = Calls(identity, networks[0], directories[0], Limits(), random.Random(1), os.urandom, virtual_now)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(calls.run, lambda: [Address("10.0.0.1", 5)])
+        await trio.sleep(1)
+        item = await directories[1].find(bytes.fromhex(identity.address))
+        nursery.cancel_scope.cancel()
+    assert item is not None
+    assert item.sequence == before.sequence + 1
+    assert read_contact(item, identity.address, 8).addresses == (Address("10.0.0.1", 5),)
 
 
 async def test_a_node_that_was_started_again_is_called_again(autojump_clock: MockClock, networks: Networks) -> None:
