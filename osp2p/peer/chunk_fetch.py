@@ -81,6 +81,7 @@ class ChunkFetch:
         self._seen: set[Address] = set()
         self._again: set[Address] = set()
         self._running = 0
+        self._running_whole = 0
         self._link = link or LinkRate()
         self._places = self._link.first_sources(chunk_size(content.size), limits.max_chunk_sources)
         self._next_place = trio.current_time() + limits.hedge_after
@@ -110,7 +111,7 @@ class ChunkFetch:
             if new or key in self._again:
                 self._seen.add(key)
                 self._again.discard(key)
-                (self._partial if entry.attributes.get(b"part") == b"yes" else self._seeds).append(entry)
+                (self._seeds if _claims_all(entry) else self._partial).append(entry)
 
     async def run(self) -> None:
         """Fetch until every chunk is in the store.
@@ -152,8 +153,10 @@ class ChunkFetch:
                 return intake.fatal
             self._make_places()
             while self._crowded() and self._running < self._places:
+                entry = self._next_holder()
                 self._running += 1
-                nursery.start_soon(self._use, (self._seeds or self._partial).popleft())
+                self._running_whole += _claims_all(entry)
+                nursery.start_soon(self._use, entry)
             give_up_at = intake.last_progress + self._limits.stall_timeout
             if not self._running:
                 give_up_at = min(give_up_at, self._last_talk + self._limits.retry_window)
@@ -163,6 +166,16 @@ class ChunkFetch:
                 return self._verdict()
             await intake.wait_changed(min(give_up_at, self._next_place))
         return None
+
+    def _next_holder(self) -> PeerEntry:
+        """Whom to ask next: those that claim to have all of it, but half of the places are for the others.
+
+        The claim costs nothing. Without that, liars and holders that all others ask, too, could take every place, and
+        the peers of a swarm would not come to each other.
+        """
+        if self._seeds and (not self._partial or 2 * self._running_whole < self._places):
+            return self._seeds.popleft()
+        return self._partial.popleft()
 
     def _make_places(self) -> None:
         """Where the user's limit keeps the holders at work few, have one more now and then, as long as it may help."""
@@ -240,6 +253,7 @@ class ChunkFetch:
             error = failure
         finally:
             self._running -= 1
+            self._running_whole -= _claims_all(entry)
             if holder is not None and holder.talked:
                 self._last_talk = trio.current_time()
         error = self._intake.lied(key) or error
@@ -256,3 +270,8 @@ class ChunkFetch:
         self._last_error = error
         if self._intake.blame(entry.address, error) or isinstance(error, ChecksumMismatch):
             self._report(SourceFailed(self._content.name, entry.alias, entry.address, str(error)))
+
+
+def _claims_all(entry: PeerEntry) -> bool:
+    """Whether a holder is said to have all of a content."""
+    return entry.attributes.get(b"part") != b"yes"

@@ -630,6 +630,19 @@ async def test_who_has_nothing_makes_room_for_who_has(autojump_clock: Clock) -> 
     assert not peer.failed
 
 
+async def test_who_claims_to_have_all_cannot_take_all_places(autojump_clock: Clock) -> None:
+    limits = replace(VIRTUAL, max_chunk_sources=2)
+    swarm = Swarm(SIZE, limits)
+    for _ in range(3):
+        add_odd(swarm, trickling(20_000.0))
+    partial = swarm.add(has=range(20), up=RATE, down=RATE)
+    peer = swarm.add()
+    assert await swarm.run() < 10
+    check_done(peer)
+    assert peer.fetch is not None
+    assert peer.fetch.sources[partial.address].fetched > 15 * MIN_CHUNK
+
+
 # --- the disk, cancellation ---
 
 
