@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from osp2p.limits import MIB
+from tests.swarm import plan
 from tests.swarm.plan import LIES, Plan, Resident
 
 
@@ -35,11 +36,12 @@ def test_nobody_has_more_than_its_line_takes() -> None:
     assert Resident(0, up=10.0, down=100.0, latency=0.0, stays=((2.0, 6.0),)).soonest(1000) == float("inf")
 
 
-def test_the_bound_is_that_of_the_narrowest_place() -> None:
-    few = Plan(1, 4, size=100 * MIB, seeds=3, liars=0.0, leaving=0.0, limited=0.0)
-    assert few.fluid_bound() == few.residents()[3].soonest(few.size)
-    lone = Plan(1, 2, size=100 * MIB, seeds=1, liars=0.0, leaving=0.0, limited=0.0)
-    assert lone.fluid_bound() >= lone.size / lone.residents()[0].up
-    many = Plan(1, 300, size=100 * MIB, seeds=1, liars=0.0, leaving=0.0, limited=0.0)
-    uploads = sum(resident.up for resident in many.residents())
-    assert many.fluid_bound() == pytest.approx(299 * many.size / uploads)
+def test_the_bound_is_that_of_the_narrowest_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow_down = Plan(1, 4, size=100 * MIB, seeds=3, liars=0.0, leaving=0.0, limited=0.0)
+    assert slow_down.fluid_bound() == slow_down.residents()[3].soonest(slow_down.size)
+    monkeypatch.setattr(plan, "LINES", ((1, 1e6, 1e12, 0.0, 0.0),))
+    one_seed = Plan(1, 2, size=100 * MIB, seeds=1, liars=0.0, leaving=0.0, limited=0.0)
+    assert one_seed.fluid_bound() == one_seed.size / one_seed.residents()[0].up
+    slow_up = Plan(1, 300, size=100 * MIB, seeds=1, liars=0.0, leaving=0.0, limited=0.0)
+    uploads = sum(resident.up for resident in slow_up.residents())
+    assert slow_up.fluid_bound() == pytest.approx(299 * slow_up.size / uploads)
