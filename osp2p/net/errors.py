@@ -107,14 +107,25 @@ def disk_error(error: OSError, what: str) -> StoreError:
     return (DiskFull if error.errno in DISK_FULL else StoreError)(f"{what}: {describe(error)}")
 
 
-@contextmanager
-def disk_errors(what: str) -> Iterator[None]:
+class disk_errors:
     """Turn OSError of the body, which works on local files, into ours.
 
     Raises:
         DiskFull, StoreError.
+
+    A class, as a generator would cost more than the system calls of a small file that is served.
     """
-    try:
-        yield
-    except OSError as error:
-        raise disk_error(error, what) from error
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            raise disk_error(error, self._what) from error

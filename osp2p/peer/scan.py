@@ -207,8 +207,9 @@ class Scanner:
             return found.leave_out(name, f"there are more than {self._limits.max_shared_files} files")
         state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
         known = found.cached.get(path)
+        device = status.st_dev
         if known is not None and known.state == state:
-            found.files[name] = SharedFile(name, path, self.root, state, known.digests, known.hashes)
+            found.files[name] = SharedFile(name, path, self.root, state, known.digests, known.hashes, device)
         else:
-            found.files[name] = SharedFile(name, path, self.root, state)
+            found.files[name] = SharedFile(name, path, self.root, state, device=device)
         return None

@@ -25,6 +25,7 @@ class SharedFile(NamedTuple):
         state: size, time and inode.
         digests: MD5 and content id of that state; None until they are computed.
         hashes: its chunk list; None until it is computed, or where it is long, and `Library.chunk_hashes` has it.
+        device: the number of its file system, on which the inode is its own; None if that was not looked at.
     """
 
     name: bytes
@@ -33,6 +34,7 @@ class SharedFile(NamedTuple):
     state: FileState
     digests: Digests | None = None
     hashes: bytes | None = None
+    device: int | None = None
 
     @property
     def size(self) -> int:
@@ -53,7 +55,8 @@ def open_shared(file: SharedFile) -> int:
     """Open a shared file, if it still is the one that was listed.
 
     A program that runs on this machine may swap a file or a directory above it for a link at any moment, so what
-    counts is what was opened: its type, its state, and where the kernel says that it lies.
+    counts is what was opened: its type, its state, and that it is the very file which was listed beneath the root, by
+    its device and inode, or else where the kernel says that it lies.
 
     Returns: a file descriptor, the caller's to close.
 
@@ -85,7 +88,9 @@ def _check_open(fd: int, file: SharedFile, label: str) -> None:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or state_of(status) != file.state:
         raise SourceChanged(f"{label} is not the file any more that was shared")
-    if file.root is not None and not is_beneath(_real_path(fd, file.path), file.root):
+    if file.root is None or status.st_dev == file.device:
+        return
+    if not is_beneath(_real_path(fd, file.path), file.root):
         raise UnsafeName(f"{label} lies outside the shared directory")
 
 

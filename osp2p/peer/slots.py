@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import trio
 
@@ -40,28 +39,29 @@ class UploadSlots:
         """When nobody counts as being served any more, if nothing happens until then: `served_grace` after the last."""
         return now + self._limits.served_grace if self.running else self._last_used + self._limits.served_grace
 
-    @contextmanager
-    def slot(self, host: str, visit: Visit | None = None) -> Iterator[bool]:
-        """Hold a slot for the body. Yields: False where there is none left, and the body must refuse.
+    def slot(self, host: str, visit: Visit | None = None) -> _Slot:
+        """Hold a slot for the body of a ``with``. Yields: False where there is none left, and the body must refuse.
 
         Args:
             host: where the downloader is.
             visit: busy meanwhile, and dismissed if the upload has to give way; None: nobody takes the slot away.
         """
-        upload = _Upload(source_of(host), visit)
+        return _Slot(self, _Upload(source_of(host), visit))
+
+    def _take(self, upload: _Upload) -> bool:
+        """Count an upload, if there is a slot for it."""
         own = len(self._sources.get(upload.source, ()))
         if own >= self._limits.max_uploads_per_host or not self._has_room(own):
-            yield False
-            return
+            return False
         self.running += 1
         self._sources.setdefault(upload.source, {})[upload] = None
         upload.set_busy(True)
-        try:
-            yield True
-        finally:
-            self._last_used = trio.current_time()
-            upload.set_busy(False)
-            self._forget(upload)
+        return True
+
+    def _give_back(self, upload: _Upload) -> None:
+        self._last_used = trio.current_time()
+        upload.set_busy(False)
+        self._forget(upload)
 
     def _has_room(self, own: int) -> bool:
         """Whether there is a slot for a source that has `own` of them; one may be taken away for it."""
@@ -82,6 +82,27 @@ class UploadSlots:
             del own[upload]
             if not own:
                 del self._sources[upload.source]
+
+
+class _Slot:
+    """A slot that is taken while the body of a ``with`` runs. A class, as a generator would cost twice as much."""
+
+    __slots__ = ("_slots", "_taken", "_upload")
+
+    def __init__(self, slots: UploadSlots, upload: _Upload) -> None:
+        self._slots = slots
+        self._upload = upload
+        self._taken = False
+
+    def __enter__(self) -> bool:
+        self._taken = self._slots._take(self._upload)
+        return self._taken
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._taken:
+            self._slots._give_back(self._upload)
 
 
 class _Upload:
