@@ -264,7 +264,7 @@ async def open_chunks(
                 _reset(target)
         elif (state.header.size, state.header.b3) == (size, b3):
             await store.resume(state)
-        elif start_anew:
+        elif start_anew or not state.proved:
             _reset(target)
         else:
             raise ContentChanged(f"{target.path}: the partial file that is here belongs to another content")

@@ -176,6 +176,7 @@ class JournalWriter:
             writer._write(data)
         except BaseException:
             os.close(fd)
+            os.unlink(path)  # nobody else knows that it is there
             raise
         return writer
 
