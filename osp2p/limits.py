@@ -208,6 +208,9 @@ class Limits:
     max_call_threads: int = 32
     """Most of them at a time in worker threads, where methods run that are not async."""
 
+    max_call_threads_per_host: int = 16
+    """Most of these threads for one address. A thread whose caller has left counts until its method is through."""
+
     max_call_time: float = 300 * SECONDS
     """Longest time that a call is worked at, however long its caller would wait."""
 

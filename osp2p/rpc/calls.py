@@ -137,8 +137,13 @@ class Calls:
         copies = parse_call(write_call(method, arguments))[1]
         return parse_response(write_bounded(await self.answer_here(method, copies, timeout), self._limits))
 
-    async def answer_here(self, method: str, arguments: Sequence[Value], timeout: float) -> Any:
+    async def answer_here(
+        self, method: str, arguments: Sequence[Value], timeout: float, remote: Address | None = None
+    ) -> Any:
         """Call a method of this node with arguments that nobody else has.
+
+        Args:
+            remote: for whom, if that is another machine.
 
         Returns: what it returns, of which nobody has looked whether it can travel.
 
@@ -149,7 +154,7 @@ class Calls:
         self.services.find(method)
         until = trio.current_time() + timeout
         around = trio.current_effective_deadline()
-        context = Context(self.address, method, min(until, around))
+        context = Context(self.address, method, min(until, around), remote)
         try:
             with trio.move_on_at(until) if until < around else nullcontext():
                 return await self.services.invoke(method, arguments, context)

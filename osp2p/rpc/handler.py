@@ -43,7 +43,8 @@ class Context:
             process, or through it from a program on its machine.
         method: ``service.method``.
         deadline: when nobody wants the result any more: trio's clock. What the method awaits is cancelled then.
-        remote: where the caller's connection comes from; None for a call from within the process.
+        remote: where the caller's connection comes from; None for a call from within the process, or over HTTP from a
+            program on its machine.
     """
 
     caller: str

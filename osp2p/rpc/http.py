@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -28,6 +30,7 @@ from osp2p.rpc.large import read_document
 from osp2p.rpc.message import is_address
 from osp2p.rpc.services import NO_METHOD, NO_SUCH_SERVICE, SYSTEM, fault_of, multicall
 from osp2p.rpc.serving import Shares, write_bounded
+from osp2p.wire.address import Address
 
 if TYPE_CHECKING:
     import h11
@@ -61,6 +64,7 @@ class HttpDoor:
         self._limits = limits
         self._anywhere = anywhere
         self._running = trio.CapacityLimiter(limits.max_calls)
+        self._of_strangers = Shares(limits.max_calls, limits.max_calls_per_host)
 
     async def serve_http(self, lines: LineConnection, first_line: bytes, visit: Visit) -> None:
         """Answer requests on one connection until it ends.
@@ -80,11 +84,11 @@ class HttpDoor:
             while (document := await exchange.read_request(self._check)) is not None:
                 visit.heard = True
                 visit.busy = True
-                await self._begin()
+                end = await self._begin(lines.connection.remote)
                 try:
                     answer = await self._answer(lines, document)
                 finally:
-                    self._running.release()
+                    end()
                 visit.busy = False
                 exchange.forget_body()
                 await exchange.respond(200, b"text/xml", answer)
@@ -97,12 +101,24 @@ class HttpDoor:
         finally:
             exchange.forget_body()
 
-    async def _begin(self) -> None:
-        """Wait until one more call may be carried out."""
+    async def _begin(self, remote: Address) -> Callable[[], None]:
+        """Wait until one more call of a program of this machine may be carried out. Others are told to come again.
+
+        Returns: what is to be called once it has been.
+
+        Raises:
+            HttpError.
+        """
+        if not remote.is_loopback:
+            source = source_of(remote.host)
+            if not self._of_strangers.take(source, 1):
+                raise HttpError(503, "too many calls are carried out already")
+            return partial(self._of_strangers.give_back, source, 1)
         try:
             self._running.acquire_nowait()  # the way that costs no turn of the scheduler
         except trio.WouldBlock:
             await self._running.acquire()
+        return self._running.release
 
     def _check(self, request: h11.Request, lines: LineConnection) -> None:
         """Refuse whoever may not call, before his document is read.
@@ -147,28 +163,30 @@ class HttpDoor:
         Raises:
             ConnectionLost: the client has left.
         """
+        remote = lines.connection.remote
         seconds = self._limits.max_call_time
         attendances = self._calls.server.attendances
         try:
             async with attendances.attend(lines, trio.current_time() + seconds) as attendance:
                 method, arguments = await read_document(parse_call, document)
-                return write_bounded(await self._call(method, arguments), self._limits)
+                return write_bounded(await self._call(remote, method, arguments), self._limits)
         except MalformedDocument as error:
             return write_fault(Fault(NOT_WELL_FORMED, str(error)))
         except Exception as error:
             logger.info("a call over HTTP failed", exc_info=error)
             return write_fault(_fault(error))
         if attendance.left:
-            raise ConnectionLost(f"{lines.connection.remote}: left before its call was answered")
+            raise ConnectionLost(f"{remote}: left before its call was answered")
         return write_fault(fault_of(CallTimedOut(f"not done within {seconds:g} s")))
 
-    async def _call(self, method: str, arguments: list[Value]) -> Any:
+    async def _call(self, remote: Address, method: str, arguments: list[Value]) -> Any:
         if method == f"{SYSTEM}.multicall" and len(arguments) == 1 and isinstance(arguments[0], list):
-            return await multicall(arguments[0], self._call, self._limits)
+            return await multicall(arguments[0], partial(self._call, remote), self._limits)
         address, _, rest = method.partition(".")
         if is_address(address.lower()):
             return await self._calls.call(address.lower(), rest, *arguments, timeout=self._limits.max_call_time)
-        return await self._calls.answer_here(method, arguments, self._limits.max_call_time)
+        stranger = None if remote.is_loopback else remote
+        return await self._calls.answer_here(method, arguments, self._limits.max_call_time, stranger)
 
 
 def _fault(error: Exception) -> Fault:

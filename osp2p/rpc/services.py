@@ -23,6 +23,7 @@ from osp2p.rpc.document import (
 from osp2p.rpc.handler import Context, Method, methods_of
 from osp2p.rpc.message import is_service, split_method
 from osp2p.rpc.tally import Tally
+from osp2p.rpc.threads import CallThreads
 
 logger = logging.getLogger("osp2p.rpc")
 
@@ -79,13 +80,13 @@ class Services:
 
     Args:
         address: the node's own.
-        limits: `max_call_threads`, `max_multicall`.
+        limits: those of `CallThreads`, and `max_multicall`.
     """
 
     def __init__(self, address: str, limits: Limits) -> None:
         self._address = address
         self.limits = limits
-        self._threads = trio.CapacityLimiter(limits.max_call_threads)
+        self._threads = CallThreads(limits)
         self._services: dict[str, Service] = {}
         self.add(SYSTEM, _System(self), "1")
 
@@ -160,7 +161,7 @@ class Services:
             if method.is_async:
                 result = await call()
             else:
-                result = await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+                result = await self._threads.run(call, context.remote)
             failed = False
         finally:
             tally.running -= 1

@@ -118,6 +118,22 @@ async def test_other_machines_are_refused_unless_they_are_let_in(autojump_clock:
         assert (await ask(networks[1], peer, post(origin="http://10.0.0.1")))[0] == 403
 
 
+async def test_no_other_machine_takes_all_calls(autojump_clock: MockClock, networks: Networks) -> None:
+    limits = Limits(max_calls=4, max_calls_per_host=2)
+    wait = post(write_call("clock.wait", [5]), host="10.0.0.1")
+    async with (
+        open_peer(networks[0], clock=Clock(), anywhere=True, limits=limits) as peer,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(2):
+            nursery.start_soon(ask, networks[1], peer, wait)
+        await trio.sleep(1)
+        assert (await ask(networks[1], peer, post(host="10.0.0.1")))[0] == 503
+        assert (await ask(networks[2], peer, post(host="10.0.0.1")))[0] == 200
+        await trio.sleep(5)
+        assert (await ask(networks[1], peer, post(host="10.0.0.1")))[0] == 200
+
+
 async def test_requests_may_come_byte_by_byte_and_in_chunks(autojump_clock: MockClock, loopback: MemoryNetwork) -> None:
     async with open_peer(loopback, clock=Clock()) as peer:
         assert (await ask(loopback, peer, post(), by_bytes=True))[0] == 200

@@ -198,7 +198,7 @@ async def call_many_in_one(target: Target) -> None:
 @attack(
     "calls/flood",
     against="node",
-    breaks="max_calls, max_calls_per_host, max_call_threads",
+    breaks="max_calls, max_calls_per_host, max_call_threads, max_call_threads_per_host",
     expect="survived",
     within=60,
 )
