@@ -86,7 +86,7 @@ class Node(FetchingNode, CallingNode):
         self._fetching = Fetching(
             nursery,
             self._throttled,
-            Questions(lambda: self._sources, self._trackers.holder_counts, self._own_addresses),
+            Questions(lambda: self._sources, self._trackers.holder_counts, self._own_addresses, limits),
             Prober(network, limits),
             LinkRate(limit_down, lambda: self._throttled.is_down_full),
             self._sharing,

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import trio
+
 from osp2p.errors import OverlayError, TrackerError
+from osp2p.limits import Limits
+from osp2p.net.groups import one_error
 from osp2p.peer.events import NamedContent
 from osp2p.peer.sources import HolderSource
 from osp2p.peer.tracker_facts import ListedContent, TrackerFacts
@@ -24,14 +28,16 @@ class Questions:
         source: gives whom to ask: trackers, the overlay, or both.
         count: tells how many hold each content of a name, by its id, as far as trackers know.
         own: where this node listens.
+        limits: `max_parallel_files`.
     """
 
     def __init__(
-        self, source: Callable[[], HolderSource], count: CountHolders, own: Callable[[], set[Address]]
+        self, source: Callable[[], HolderSource], count: CountHolders, own: Callable[[], set[Address]], limits: Limits
     ) -> None:
         self._source = source
         self._count = count
         self._own = own
+        self._limits = limits
 
     async def facts(self, wanted: Sequence[Wanted]) -> list[TrackerFacts]:
         """What is said of files; of a content that the user named, who has it.
@@ -42,8 +48,28 @@ class Questions:
         plain = [one.name for one in wanted if one.b3 is None]
         unlisted = [one.name for one in wanted if one.listed is None or b"b3" not in one.listed.attributes]
         told = iter(await self._source().facts(plain, unlisted) if plain else [])
-        found = [next(told) if one.b3 is None else await self._source().facts_of(one.name, one.b3) for one in wanted]
+        of_links = iter(await self._facts_of([(one.name, one.b3) for one in wanted if one.b3 is not None]))
+        found = [next(told if one.b3 is None else of_links) for one in wanted]
         return [replace(facts, holders=tuple(self._others(facts.holders))) for facts in found]
+
+    async def _facts_of(self, contents: Sequence[tuple[bytes, bytes]]) -> list[TrackerFacts]:
+        """What is said of contents, each a name and an id; some of them are asked about at a time.
+
+        Raises:
+            TrackerError, OverlayError: nobody answered.
+        """
+        found: dict[tuple[bytes, bytes], TrackerFacts] = {}
+        at_a_time = trio.Semaphore(self._limits.max_parallel_files)
+
+        async def ask(name: bytes, b3: bytes) -> None:
+            async with at_a_time:
+                found[name, b3] = await self._source().facts_of(name, b3)
+
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                for name, b3 in dict.fromkeys(contents):
+                    nursery.start_soon(ask, name, b3)
+        return [found[content] for content in contents]
 
     # A running download goes on without its trackers, and without the overlay.
 

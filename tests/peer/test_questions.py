@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
 from osp2p.peer.questions import Questions
 from osp2p.peer.tracker_client import TrackerClient, open_tracker
-from osp2p.peer.tracker_facts import ListedContent
+from osp2p.peer.tracker_facts import ListedContent, TrackerFacts
 from osp2p.peer.trackers import Trackers
 from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address
-from osp2p.wire.entry import FileEntry
+from osp2p.wire.entry import FileEntry, PeerEntry
 from osp2p.wire.link import parse_link
 from tests.peer.scripted import HOST, PORT, ScriptedTracker, here, new, new_tracker, open_scripted
 
@@ -41,7 +41,7 @@ async def asking(
     network: MemoryNetwork, own: Callable[[], set[Address]] = set, hosts: tuple[str, ...] = (HOST,)
 ) -> AsyncIterator[Questions]:
     trackers = Trackers(network, [(host, PORT) for host in hosts], LIMITS)
-    yield Questions(lambda: trackers, trackers.holder_counts, own)
+    yield Questions(lambda: trackers, trackers.holder_counts, own, LIMITS)
     trackers.close()
 
 
@@ -168,3 +168,38 @@ async def test_what_is_known_without_a_tracker_has_its_counts_and_a_link_without
         (named,) = await questions.contents(FILM, [ListedContent(X, 700, "", (3, 1))])
         assert (named.holders, named.partial) == (3, 1)
         assert named.link == f"osp2p:///a%20film#b3={X.hex()}"
+
+
+class _SlowSource:
+    """Takes a second for each content, and counts who waits."""
+
+    def __init__(self) -> None:
+        self.waiting = self.most = 0
+
+    async def facts(self, names: Sequence[bytes], unlisted: Collection[bytes] = ()) -> list[TrackerFacts]:
+        return [TrackerFacts((), b3=X) for _ in names]
+
+    async def facts_of(self, name: bytes, b3: bytes) -> TrackerFacts:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await trio.sleep(1)
+        self.waiting -= 1
+        return TrackerFacts((), b3=b3)
+
+    async def holders(self, name: bytes, b3: bytes) -> list[PeerEntry]:
+        return []
+
+
+async def test_many_links_are_asked_about_at_a_time_and_answered_in_order(autojump_clock: MockClock) -> None:
+    source = _SlowSource()
+
+    async def count(name: bytes, contents: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+        return {}
+
+    questions = Questions(lambda: source, count, set, LIMITS)
+    links = [Wanted(b"f%d" % number, Path(str(number)), bytes([number]) * 32) for number in range(40)]
+    began = trio.current_time()
+    facts = await questions.facts([*links, FILM, links[0]])
+    assert trio.current_time() - began < 4
+    assert [fact.b3 for fact in facts] == [*(link.b3 for link in links), X, links[0].b3]
+    assert source.most == LIMITS.max_parallel_files
