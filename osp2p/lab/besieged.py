@@ -205,7 +205,7 @@ class _Member:
             bytes=sum(one.size for one in done),
             fetched=sum(one.fetched for one in done) + sum(one.fetched for one in failed),
             blamed=Counter(str(source.error) for one in done for source in one.sources if source.error),
-            failed=[[_show(one.name), type(one.error).__name__, str(one.error)] for one in failed],
+            failed=[[_show(one.name), type(one.error).__name__, _show_failure(one)] for one in failed],
             wrong=wrong,
         )
         await trio.to_thread.run_sync(shutil.rmtree, target)
@@ -228,6 +228,13 @@ class _Member:
         there = {path for path in target.rglob("*") if not path.is_dir()}
         strange = [path for path in sorted(there - expected) if not (partial and path.name.startswith("."))]
         return wrong + [f"{path.relative_to(target)} is there, too" for path in strange]
+
+
+def _show_failure(failed: TransferFailed) -> str:
+    """Why a file did not arrive, and what the members and other honest holders said who were asked for it."""
+    honest = [source for source in failed.sources if source.alias.startswith((b"member", b"old"))]
+    said = [f"{source.alias.decode()} at {source.address}: {source.error or 'nothing'}" for source in honest]
+    return f"{failed.error} ({'; '.join(said) or 'nobody honest was asked'})"
 
 
 def _show(name: bytes) -> str:

@@ -336,11 +336,8 @@ class SiegeRun:
         """Note what they used, and let them end: well."""
         for who, program in self._besieged.items():
             self.result.peaks[who] = _peak(program.pid)
-        for who, program in self._besieged.items():
-            for lost in _records(program, "lost"):
-                self.result.faults.append(f"{who} lost its tracker: {lost['why']}")
-            for gone in _records(program, "withdrawn"):
-                self.result.faults.append(f"{who} could not go on sharing {gone['name']}: {gone['why']}")
+            self.note_losses(who, program.records())
+        for who, program in reversed(self._besieged.items()):  # the tracker last: whom it leaves has lost it
             await program.dismiss()
             with trio.move_on_after(20):
                 await program.wait()
@@ -351,6 +348,14 @@ class SiegeRun:
         for path in self._directory.rglob("*osp2p-*"):
             if "lured" not in str(path):
                 self.result.faults.append(f"a temporary file is left: {path.relative_to(self._directory)}")
+
+    def note_losses(self, who: str, records: Sequence[dict[str, Any]]) -> None:
+        """See whether somebody lost the tracker, or could not go on sharing something."""
+        for record in records:
+            if record.get("event") == "lost":
+                self.result.faults.append(f"{who} lost its tracker: {record['why']}")
+            elif record.get("event") == "withdrawn":
+                self.result.faults.append(f"{who} could not go on sharing {record['name']}: {record['why']}")
 
     # --- the besiegers ---
 

@@ -239,10 +239,10 @@ class TrackerClient:
         last_words = ""
         try:
             while self._unasked < self._limits.max_unasked_lines:
-                self._unasked += 1
                 line = await self._lines.read_line(float("inf"))
                 if line is None:
                     return last_words or "it closed the connection"
+                self._unasked += 1  # not before it has come: whoever waits here is often cancelled
                 last_words = line[4:].decode("utf-8", "replace").strip()
         except (NetworkError, LineTooLong) as error:
             return last_words or str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -52,24 +53,26 @@ class _Contact:
         self.rests_until = trio.current_time() + self._limits.reconnect_most
 
     async def ask(self, question: Callable[[TrackerClient], Awaitable[Answer]]) -> Answer:
-        """Ask. A connection that was lost since the last question is opened again, once; one that is silent is not.
+        """Ask. A connection that was lost since the last question is opened again; one that is silent is not.
+
+        A tracker in a crowd closes connections to make room for newcomers, ours perhaps before it has answered; so one
+        that it took and closed is opened once more, a moment later.
 
         Raises:
             TrackerError, NobodyHasIt.
         """
+        pauses = deque([self._limits.retry_pause])
         if self._client is not None:
-            client = self._client
+            pauses.appendleft(0.0)
+        while True:
+            client = self._client or await self._open()
             try:
                 return await question(client)
-            except (TimedOut, LineTooLong) as error:
-                raise self._useless(client, error) from error
-            except NetworkError:
+            except (NetworkError, LineTooLong) as error:
+                if isinstance(error, TimedOut | LineTooLong) or not pauses:
+                    raise self._useless(client, error) from error
                 self._drop(client)
-        client = await self._open()
-        try:
-            return await question(client)
-        except (NetworkError, LineTooLong) as error:
-            raise self._useless(client, error) from error
+            await trio.sleep(pauses.popleft())
 
     def _useless(self, client: TrackerClient, error: Osp2pError) -> TrackerUnreachable:
         self._drop(client)

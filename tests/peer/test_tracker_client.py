@@ -388,6 +388,15 @@ async def test_a_few_unasked_lines_are_borne_and_an_endless_talk_is_not(autojump
         assert await client.wait_closed() == "it talks without being asked"
 
 
+async def test_to_wait_often_is_not_to_be_talked_to(autojump_clock: MockClock) -> None:
+    async with client_of(old) as (client, tracker):
+        for _ in range(2 * LIMITS.max_unasked_lines):
+            with trio.move_on_after(0.01):
+                pytest.fail(await client.wait_closed())
+        tracker.connections[0].close()
+        assert await client.wait_closed() == "it closed the connection"
+
+
 async def test_what_was_said_before_a_question_is_no_answer_to_it(autojump_clock: MockClock) -> None:
     async with client_of(new(lambda line: b"FILE a\n200 x\n")) as (client, tracker):
         await tracker.connections[0].send(b"500 what is a blank line?\n500 and another\n")

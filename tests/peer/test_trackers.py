@@ -162,8 +162,8 @@ async def test_a_connection_is_kept_and_one_that_was_lost_is_opened_again(autoju
         assert len(tracker.connections) == 2
 
 
-async def test_a_tracker_that_hangs_up_at_every_question_is_asked_twice_at_most(autojump_clock: MockClock) -> None:
-    patience = iter([True, True, True])
+async def test_a_tracker_that_hangs_up_at_a_question_is_asked_again_and_not_for_ever(autojump_clock: MockClock) -> None:
+    patience = iter([True, False, False, True, True])
 
     def answer(line: bytes) -> bytes | None:
         if line.startswith(b"HELLO"):
@@ -171,11 +171,15 @@ async def test_a_tracker_that_hangs_up_at_every_question_is_asked_twice_at_most(
         return b"200 x\n" if next(patience, False) else None
 
     async with trackers_of(answer) as (trackers, (tracker,)):
-        for _ in range(3):
+        for connections in (1, 3, 3):
             await trackers.list_files()
+            assert len(tracker.connections) == connections
         with pytest.raises(TrackerUnreachable, match="gives no answer"):
             await trackers.list_files()
-        assert len(tracker.connections) == 2
+        assert len(tracker.connections) == 5
+        with pytest.raises(TrackerUnreachable, match="gives no answer"):
+            await trackers.list_files()
+        assert len(tracker.connections) == 7
 
 
 async def test_answers_that_no_tracker_gives_are_not_asked_for_again(autojump_clock: MockClock) -> None:
