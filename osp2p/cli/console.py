@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -47,6 +49,8 @@ class Console:
         self.json = False
         #: Whether nothing is said but data and what went wrong.
         self.quiet = False
+        #: What `together` holds back, in order.
+        self._held: list[tuple[TextIO, str]] | None = None
         #: Entered around each write; progress bars step aside in it.
         self.aside: Callable[[], AbstractContextManager[object]] = nullcontext
 
@@ -105,10 +109,34 @@ class Console:
         """Write one line that says what went wrong with the command. Raises: BrokenPipeError."""
         self._write(self.err, [f"{self.name}: {text}"])
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write the lines of the body in one go, at its end: a hundred lines a millisecond cost as many system calls.
+
+        Raises: as `say`.
+        """
+        if self._held is not None:
+            yield
+            return
+        held = self._held = list[tuple[TextIO, str]]()
+        try:
+            yield
+        finally:
+            self._held = None
+            for stream, lines in groupby(held, key=itemgetter(0)):
+                self._put(stream, ["".join(line for _, line in lines)])
+
     def _write(self, stream: TextIO, lines: Iterable[str]) -> None:
+        written = (escape(line) + "\n" for line in lines)
+        if self._held is not None:
+            self._held += [(stream, line) for line in written]
+        else:
+            self._put(stream, written)
+
+    def _put(self, stream: TextIO, pieces: Iterable[str]) -> None:
         with self._errors_of(stream), self.aside():
-            for line in lines:
-                stream.write(escape(line) + "\n")
+            for piece in pieces:
+                stream.write(piece)
             stream.flush()
 
     @contextmanager

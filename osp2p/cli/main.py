@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -342,6 +343,11 @@ def run_command(command: Command, name: str, argv: Sequence[str]) -> int:
     return _guarded(name, command.interrupted, run)
 
 
+#: After how many new objects garbage is looked for in cycles. Imports, lists and thousands of files make many objects and
+#: no such garbage; with the interpreter's own 700, a command that fetches 10,000 small files takes 6 % longer.
+_COLLECTED_AFTER = 20_000
+
+
 def _guarded(name: str, interrupted: int, run: Callable[[Console, Ending], int]) -> int:
     """Run something so that a signal ends it well and nobody sees a traceback who has not asked for it.
 
@@ -349,6 +355,7 @@ def _guarded(name: str, interrupted: int, run: Callable[[Console, Ending], int])
     """
     ending = Ending(interrupted)
     console = Console(name, *standard_streams())
+    gc.set_threshold(_COLLECTED_AFTER)
     try:
         code = run(console, ending)
         sys.stdout.flush()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, closing, nullcontext
 from typing import TYPE_CHECKING
 
 import trio
 
 from osp2p.net import Admission, Network, TcpNetwork
 from osp2p.net.groups import one_error
+from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import Event, Registered, Report, TrackerConnected, TrackerLost
 from osp2p.peer.node import Node, open_node
 
@@ -47,15 +48,15 @@ class ShownNode:
         report: shows a further event, in its turn; for single transfers.
     """
 
-    def __init__(self, node: Node, waiting: trio.MemorySendChannel[Event | trio.Event]) -> None:
+    def __init__(self, node: Node, waiting: EventStream[Event | trio.Event]) -> None:
         self.node = node
-        self.report: Report = waiting.send_nowait
+        self.report: Report = waiting.put
         self._waiting = waiting
 
     async def shown(self) -> None:
         """Wait until all that has been reported so far is shown."""
         marker = trio.Event()
-        self._waiting.send_nowait(marker)
+        self._waiting.put(marker)
         await marker.wait()
 
 
@@ -80,6 +81,7 @@ async def open_shown_node(
     admission: Admission | None = None,
     overlay: OverlayOptions | None = None,
     network: Network | None = None,
+    together: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> AsyncIterator[ShownNode]:
     """Open a node as the arguments say.
 
@@ -90,31 +92,34 @@ async def open_shown_node(
         show: gets each event; what it raises ends the block.
         admission, overlay: as `open_node` takes them.
         network: of a transcript that is written already.
+        together: entered around calls of `show` for events that come at one time.
     """
-    send, receive = trio.open_memory_channel[Event | trio.Event](float("inf"))
+    events = EventStream[Event | trio.Event]()
 
     async def show_all() -> None:
-        async for item in receive:
-            if isinstance(item, trio.Event):
-                item.set()
-            else:
-                show(item)
+        async for first in events:
+            with together():
+                for item in (first, *events.waiting()):
+                    if isinstance(item, trio.Event):
+                        item.set()
+                    else:
+                        show(item)
 
     path = getattr(arguments, "transcript", None)
     with one_error(), transcribed(path) if network is None else nullcontext(network) as seen:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(show_all)
-            with send:
+            with closing(events):
                 async with open_node(
                     trackers=trackers,
                     network=seen,
                     alias=arguments.alias,
                     port=arguments.port,
-                    report=send.send_nowait,
+                    report=events.put,
                     limit_up=arguments.limit_up,
                     limit_down=arguments.limit_down,
                     without=getattr(arguments, "without", ()),
                     admission=admission,
                     overlay=overlay,
                 ) as node:
-                    yield ShownNode(node, send)
+                    yield ShownNode(node, events)

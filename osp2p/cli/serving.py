@@ -200,7 +200,9 @@ async def _share(
         network: as `open_shown_node` takes it.
     """
     display = SharingDisplay(console, verbose=arguments.verbose > 0)
-    async with open_shown_node(arguments, trackers, display.show, admission, overlay, network) as shown:
+    async with open_shown_node(
+        arguments, trackers, display.show, admission, overlay, network, console.together
+    ) as shown:
         directory = arguments.directory[0]
         files = await shown.node.share(Path(directory))
         await shown.shown()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
 
 import trio
 
-from osp2p.peer.events import Event
+Item = TypeVar("Item")
 
 #: After how many events that were there already the reader lets others go on.
 _AT_ONCE = 100
 
 
-class EventStream:
+class EventStream(Generic[Item]):
     """An endless row of events, for one reader.
 
     Unlike a memory channel of trio it is no checkpoint each time an event is taken, but each hundredth time: for ten
@@ -20,12 +22,12 @@ class EventStream:
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[Item] = deque()
         self._news = trio.Event()
         self._closed = False
         self._taken = 0
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Item) -> None:
         """Append an event; waits for nothing."""
         self._waiting.append(event)
         self._news.set()
@@ -35,10 +37,15 @@ class EventStream:
         self._closed = True
         self._news.set()
 
-    def __aiter__(self) -> EventStream:
+    def __aiter__(self) -> EventStream[Item]:
         return self
 
-    async def __anext__(self) -> Event:
+    def waiting(self) -> Iterator[Item]:
+        """Take events that are there, some at a time, so that the reader can do with them in one go."""
+        for _ in range(min(len(self._waiting), _AT_ONCE)):
+            yield self._waiting.popleft()
+
+    async def __anext__(self) -> Item:
         self._taken += 1
         if not self._waiting or self._taken >= _AT_ONCE:
             self._taken = 0

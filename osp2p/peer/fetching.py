@@ -88,7 +88,7 @@ class Fetching:
             await self._seed(wanted.name, done.path)
         return done
 
-    async def get_many(self, wanted: Sequence[Wanted], options: GetOptions, events: EventStream) -> None:
+    async def get_many(self, wanted: Sequence[Wanted], options: GetOptions, events: EventStream[Event]) -> None:
         """Fetch many files, and tell what happens; then end the events. See `FetchingNode.open_get`."""
         many = ManyFetch(
             options,
@@ -199,7 +199,7 @@ class FetchingNode:
         Raises:
             TrackerError: no tracker answered at the beginning.
         """
-        events = EventStream()
+        events = EventStream[Event]()
         with one_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._fetching.get_many, wanted, options, events)

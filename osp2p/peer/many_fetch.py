@@ -19,7 +19,7 @@ from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.net.errors import disk_errors
 from osp2p.peer.event_stream import EventStream
-from osp2p.peer.events import TransferFailed
+from osp2p.peer.events import Event, TransferFailed
 from osp2p.peer.small_fetch import SmallFetch, SmallFile
 from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.peer.transfer import GetOptions, Transfer, holders_of_content, needs_md5
@@ -60,7 +60,7 @@ class ManyFetch:
         facts: Callable[[Sequence[Wanted]], Awaitable[list[TrackerFacts]]],
         transfer: Callable[[Wanted, TrackerFacts, GetOptions], Transfer],
         seed: Callable[[bytes, Path], Awaitable[None]],
-        events: EventStream,
+        events: EventStream[Event],
     ) -> None:
         self._options = options
         self._network = network

@@ -46,6 +46,37 @@ def test_data_and_remarks_go_apart() -> None:
     assert err.getvalue() == "c\nosp2p get: d\n"
 
 
+class _Writes(io.StringIO):
+    """A stream that remembers each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.calls.append(text)
+        return super().write(text)
+
+
+def test_lines_that_belong_together_are_written_together_and_in_order() -> None:
+    out, err = _Writes(), _Writes()
+    console = Console("osp2p get", out, err)
+    with console.together():
+        console.say("a", "b")
+        with console.together():
+            console.say("c")
+        assert out.calls == []
+        console.note("d")
+        console.note("e")
+        console.say("f")
+    assert (out.calls, err.calls) == (["a\nb\nc\n", "f\n"], ["d\ne\n"])
+    with pytest.raises(RuntimeError), console.together():
+        console.say("g")
+        raise RuntimeError
+    console.say("h")
+    assert out.calls[2:] == ["g\n", "h\n"]
+
+
 def test_bars_step_aside_for_each_line() -> None:
     console, out, _ = make_console()
     moments: list[str] = []

@@ -14,7 +14,7 @@ def event(number: int) -> Event:
 
 
 async def test_events_come_in_order_and_end() -> None:
-    stream = EventStream()
+    stream = EventStream[Event]()
     for number in range(1000):
         stream.put(event(number))
     stream.close()
@@ -22,8 +22,18 @@ async def test_events_come_in_order_and_end() -> None:
     assert [one async for one in stream] == []
 
 
+async def test_what_waits_is_taken_a_hundred_at_a_time() -> None:
+    stream = EventStream[Event]()
+    for number in range(250):
+        stream.put(event(number))
+    stream.close()
+    taken = [[one, *stream.waiting()] async for one in stream]
+    assert [one for some in taken for one in some] == [event(number) for number in range(250)]
+    assert [len(some) for some in taken] == [101, 101, 48]
+
+
 async def test_a_reader_waits(autojump_clock: trio.testing.MockClock) -> None:
-    stream = EventStream()
+    stream = EventStream[Event]()
     found: list[tuple[float, Event]] = []
 
     async def read() -> None:
@@ -41,7 +51,7 @@ async def test_a_reader_waits(autojump_clock: trio.testing.MockClock) -> None:
 
 
 async def test_a_reader_lets_others_go_on_and_can_be_cancelled() -> None:
-    stream = EventStream()
+    stream = EventStream[Event]()
     stream.put(event(0))
     taken = 0
     with trio.CancelScope() as scope:

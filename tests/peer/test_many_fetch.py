@@ -17,7 +17,7 @@ from osp2p.errors import NobodyHasIt, Osp2pError, TrackerUnreachable
 from osp2p.limits import Limits
 from osp2p.net import Connection, LineConnection, MemoryNetwork
 from osp2p.peer.event_stream import EventStream
-from osp2p.peer.events import TransferDone, TransferFailed
+from osp2p.peer.events import Event, TransferDone, TransferFailed
 from osp2p.peer.many_fetch import ManyFetch
 from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.peer.transfer import GetOptions, Transfer
@@ -101,9 +101,9 @@ class World:
     def wanted(self, names: Sequence[bytes] = tuple(BODIES), *, listed: bool = True) -> list[Wanted]:
         return [Wanted(name, self.directory / name.decode(), listed=_entry(name) if listed else None) for name in names]
 
-    async def run(self, wanted: Sequence[Wanted]) -> EventStream:
+    async def run(self, wanted: Sequence[Wanted]) -> EventStream[Event]:
         """Returns: what happened."""
-        events = EventStream()
+        events = EventStream[Event]()
 
         async def seed(name: bytes, path: Path) -> None:
             raise AssertionError("nothing is seeded")
