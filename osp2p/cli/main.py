@@ -343,8 +343,8 @@ def run_command(command: Command, name: str, argv: Sequence[str]) -> int:
     return _guarded(name, command.interrupted, run)
 
 
-#: After how many new objects garbage is looked for in cycles. Imports, lists and thousands of files make many objects and
-#: no such garbage; with the interpreter's own 700, a command that fetches 10,000 small files takes 6 % longer.
+#: After how many new objects garbage is looked for in cycles. Imports, lists and thousands of files make many objects
+#: and no such garbage; with the interpreter's own 700, a command that fetches 10,000 small files takes 6 % longer.
 _COLLECTED_AFTER = 20_000
 
 
