@@ -80,11 +80,12 @@ class LineConnection:
         """
         return self._buffer.next_line()
 
-    async def read_line(self, at: float) -> bytes | None:
+    async def read_line(self, at: float, whole_within: float = inf) -> bytes | None:
         """Read one line. One that is here already comes at once, whatever the time.
 
         Args:
             at: the absolute time (trio's clock) by which the whole line must be here.
+            whole_within: seconds from its first byte to its end, if that is sooner.
 
         Returns: the line without its LF, or None if the other side has ended its direction between two lines.
 
@@ -95,10 +96,23 @@ class LineConnection:
         Cancellation: what has arrived stays buffered; the next call goes on.
         """
         if (line := self._buffer.next_line()) is None:
-            with self._deadline(at):
-                while line is None and await self._receive():
+            if whole_within < inf:
+                if not len(self._buffer):
+                    with self._deadline(at):
+                        if not await self._receive():
+                            return None
                     line = self._buffer.next_line()
+                at = min(at, trio.current_time() + whole_within)
+            if line is None:
+                line = await self._read_rest(at)
         return line
+
+    async def _read_rest(self, at: float) -> bytes | None:
+        with self._deadline(at):
+            while await self._receive():
+                if (line := self._buffer.next_line()) is not None:
+                    return line
+        return None
 
     def _deadline(self, at: float) -> AbstractContextManager[object]:
         """Bound the body by an absolute time, that moves on while our own rate limit holds us up.

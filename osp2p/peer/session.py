@@ -138,7 +138,8 @@ class Session:
         line = self.lines.buffered_line()
         if line is None:
             await self.flush()
-            line = await self.lines.read_line(trio.current_time() + self.limits.idle_timeout)
+            idle_until = trio.current_time() + self.limits.idle_timeout
+            line = await self.lines.read_line(idle_until, self.limits.line_timeout)
         return line
 
     async def _answer(self, line: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,10 @@ def line_per_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LineBuffer, "__len__", lambda self: 0)
 
 
-@changed("a request's deadline is for each read", "requests/drip")
+@changed("a request's deadline is for each read", "requests/drip", "session/drip")
 def request_per_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def read_line(self: LineConnection, at: float) -> bytes | None:
-        patience = at - trio.current_time()
+    async def read_line(self: LineConnection, at: float, whole_within: float = inf) -> bytes | None:
+        patience = min(at - trio.current_time(), whole_within)
         while (line := self._buffer.next_line()) is None:
             with deadline(trio.current_time() + patience, "a read"):
                 data = await self.connection.receive(65536)

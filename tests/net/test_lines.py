@@ -86,6 +86,25 @@ async def test_a_dripper_is_late_though_every_read_is_quick(autojump_clock: trio
         nursery.cancel_scope.cancel()
 
 
+async def test_a_line_that_has_begun_has_a_time_of_its_own(autojump_clock: trio.testing.MockClock) -> None:
+    lines, stranger = await pair()
+    async with trio.open_nursery() as nursery:
+
+        async def talk() -> None:
+            await trio.sleep(50)
+            await drip(stranger, b"quick\nslow", pause=1)
+
+        nursery.start_soon(talk)
+        assert await lines.read_line(100, whole_within=6) == b"quick"
+        assert trio.current_time() == 55
+        with pytest.raises(TimedOut):
+            await lines.read_line(100, whole_within=2)
+        assert trio.current_time() == 58
+        with pytest.raises(TimedOut):
+            await lines.read_line(58.5, whole_within=2)
+        assert trio.current_time() == 58.5
+
+
 async def test_what_arrived_before_a_deadline_or_cancellation_is_kept(autojump_clock: trio.testing.MockClock) -> None:
     lines, stranger = await pair()
     await stranger.send(b"one ")

@@ -202,7 +202,7 @@ async def ask_for_all_lists(target: Target) -> None:
     await together(ask, ask, ask, ask)
 
 
-@attack("session/drip", against="uploader", breaks="idle_timeout", expect="out-waited", within=630)
+@attack("session/drip", against="uploader", breaks="line_timeout", expect="out-waited", within=75)
 async def drip_a_request(target: Target) -> None:
     """Says HELLO and then sends a request a byte a second, and never ends it."""
     wire = await target.session()
