@@ -58,6 +58,9 @@ class Engine:
         self.read_only = read_only
         #: Whether ids must fit public addresses: all of our network do, only most of BitTorrent's.
         self.enforce = bool(network)
+        #: Where nodes are, as the user says, and where they were: whoever is there may have any id. The first node of a
+        #: network has one that does not fit, as nobody has told it its address.
+        self.named: set[Address] = set()
         self.families = {
             six: Family(ipv6=six, own=own.get(six), limits=limits, rng=rng)
             for six in ((False, True) if ipv6 else (False,))
@@ -175,9 +178,13 @@ class Engine:
             self._verifying.add(contact.address)
             self.ping(contact, now, lambda _answer, _now: self._verifying.discard(contact.address))
 
+    def is_fit(self, contact: Contact) -> bool:
+        """Whether a node's id fits its address, where that is demanded."""
+        return not self.enforce or fits(contact.id, contact.address.host)
+
     def may_be(self, contact: Contact) -> bool:
         """Whether a node may have this id at this address."""
-        return not self.enforce or fits(contact.id, contact.address.host)
+        return self.is_fit(contact) or contact.address in self.named
 
     # --- queries of ours ---
 

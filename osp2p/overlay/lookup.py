@@ -17,13 +17,13 @@ Source: Maymounkov and Mazières, 2002, section 2.3; the bounds are ours.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from osp2p.limits import Limits
 from osp2p.overlay.compact import Contact
-from osp2p.overlay.identifier import fits, is_exempt
+from osp2p.overlay.identifier import is_exempt
 from osp2p.overlay.rates import network_of
 from osp2p.overlay.table import K
 
@@ -72,15 +72,17 @@ class Lookup:
 
     Args:
         own: our own id, which is never asked.
-        enforce: whether ids must fit addresses.
+        may_be: whether a node may have its id at its address.
     """
 
-    def __init__(self, target: bytes, own: bytes, limits: Limits, now: float, *, enforce: bool) -> None:
+    def __init__(
+        self, target: bytes, own: bytes, limits: Limits, now: float, *, may_be: Callable[[Contact], bool]
+    ) -> None:
         self.target = target
         self._number = int.from_bytes(target, "big")
         self._own = own
         self._limits = limits
-        self._enforce = enforce
+        self._may_be = may_be
         self._ends_at = now + limits.lookup_timeout
         self._candidates: list[Candidate] = []
         self._known: set[Contact] = set()
@@ -116,7 +118,7 @@ class Lookup:
                 self._witnesses.append(candidate)
 
     def _admit(self, contact: Contact, host: str) -> bool:
-        if self._enforce and not fits(contact.id, host):
+        if not self._may_be(contact):
             return False
         network = network_of(host)
         number = self._networks.get(network, 0)

@@ -72,6 +72,7 @@ class Maintenance:
             saved: neighbours of an earlier run; each must answer before it is one again.
         """
         self._saved = list(saved)
+        self._engine.named.update(contact.address for contact in self._saved)
         self.add_joins(joins, now)
         self._round(now)
 
@@ -80,6 +81,7 @@ class Maintenance:
         for address in joins:
             if address not in self._joins:
                 self._joins[address] = False
+                self._engine.named.add(address)
                 self._ask(address, now)
 
     # --- joining ---
@@ -99,7 +101,7 @@ class Maintenance:
             if isinstance(answer, Response) and address in self._joins:
                 reached, self._joins[address] = (
                     self._joins[address],
-                    self._engine.may_be(Contact(answer.sender, address)),
+                    self._engine.is_fit(Contact(answer.sender, address)),
                 )
                 if not reached and self._joins[address] and self.connected:
                     self._fill(then)  # there may be a whole network behind it

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import statistics
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from osp2p.limits import DEFAULT, Limits
 from osp2p.overlay.compact import Contact
-from osp2p.overlay.identifier import id_for, random_id
+from osp2p.overlay.identifier import ID_BITS, ID_BYTES, id_for, random_id
 from osp2p.overlay.lookup import Candidate
 from osp2p.overlay.searches import Outcome, Stored
 from osp2p.overlay.simulation import HonestNode, World
+from osp2p.overlay.table import K
 from osp2p.wire.address import Address
-
-#: How many neighbours to each side in the order of ids, and how many others, a node of a settled network has heard of.
-_NEAR, _FAR = 12, 250
 
 #: In how many seconds the nodes of a large network join.
 _JOIN_SECONDS = 120.0
@@ -75,7 +76,7 @@ class Trial:
         world.run(world.now + settle)
 
     def begin_settled(self) -> None:
-        """Let all nodes be there, and know whom they would know after long: those near them, and some of the others.
+        """Let all nodes be there, and know whom they would know after long: eight of each part of the space.
 
         It is a network in which nobody has joined so far; whoever comes later joins as ever.
         """
@@ -84,11 +85,8 @@ class Trial:
             address = world.new_address()
             self.nodes.append(world.add_node([], address, own=id_for(address.host, world.rng)))
         contacts = sorted(Contact(node.own, node.address) for node in self.nodes)
-        places = {contact.address: at for at, contact in enumerate(contacts)}
         for node in self.nodes:
-            at = places[node.address]
-            near = contacts[max(0, at - _NEAR) : at + _NEAR]
-            node.know([*near, *world.rng.sample(contacts, min(_FAR, len(contacts)))], world.now)
+            node.know(_some_of_each_part(contacts, node.own, world.rng), world.now)
 
     def announce(self, node: HonestNode, key: bytes, port: int = 1) -> list[Stored]:
         """Let a node announce a key. Returns: a list that holds what became of it, once that is known."""
@@ -152,6 +150,24 @@ class Trial:
         self.nodes.pop()
         joins = [node.address for node in world.rng.sample(self.nodes, min(3, len(self.nodes)))]
         self.nodes.append(world.add_node(joins))
+
+
+def _some_of_each_part(contacts: Sequence[Contact], own: bytes, rng: random.Random) -> Iterator[Contact]:
+    """Up to eight of those that share no bit with an id, of those that share one, two, and so on.
+
+    Args:
+        contacts: all of them, in the order of their ids.
+    """
+    number = int.from_bytes(own, "big")
+    first, end = 0, len(contacts)
+    for depth in range(ID_BITS):
+        if end - first <= 1:
+            return
+        bit = 1 << (ID_BITS - 1 - depth)
+        upper_half = (number & -bit | bit).to_bytes(ID_BYTES, "big")
+        middle = bisect_left(contacts, upper_half, first, end, key=lambda contact: contact.id)
+        first, end, other = (middle, end, range(first, middle)) if number & bit else (first, middle, range(middle, end))
+        yield from (contacts[at] for at in rng.sample(other, min(K, len(other))))
 
 
 def _figures(searches: list[_Search]) -> dict[str, float]:

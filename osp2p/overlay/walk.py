@@ -58,7 +58,7 @@ class Walk:
 
     def start(self, now: float) -> None:
         """Begin."""
-        self.lookup = Lookup(self._target, self.family.own, self._engine.limits, now, enforce=self._engine.enforce)
+        self.lookup = Lookup(self._target, self.family.own, self._engine.limits, now, may_be=self._engine.may_be)
         table = self.family.table
         self.lookup.add(table.nearest(self._target, 2 * K) if self._seeds is None else self._seeds)
         self.lookup.call_witnesses(table.far(self._engine.rng, self._engine.limits.lookup_witnesses))

@@ -7,7 +7,7 @@ import pytest
 
 from osp2p.limits import DEFAULT
 from osp2p.overlay.compact import Contact
-from osp2p.overlay.identifier import distance, id_for
+from osp2p.overlay.identifier import distance, fits, id_for
 from osp2p.overlay.lookup import ALPHA, Candidate, Lookup, State
 from osp2p.overlay.table import K
 from osp2p.wire.address import Address
@@ -22,7 +22,7 @@ def node(number: int, host: str | None = None) -> Contact:
 
 
 def lookup(*numbers: int, **limits: float) -> Lookup:
-    found = Lookup(TARGET, OWN, replace(DEFAULT, **limits), 0.0, enforce=False)  # type: ignore[arg-type]
+    found = Lookup(TARGET, OWN, replace(DEFAULT, **limits), 0.0, may_be=lambda _: True)  # type: ignore[arg-type]
     found.add(node(number) for number in numbers)
     return found
 
@@ -174,7 +174,7 @@ def test_a_witness_is_waited_for_until_it_is_slow() -> None:
 
 @pytest.mark.parametrize("enforce", [True, False])
 def test_ids_must_fit_where_it_is_demanded(enforce: bool) -> None:
-    walk = Lookup(TARGET, OWN, DEFAULT, 0.0, enforce=enforce)
+    walk = Lookup(TARGET, OWN, DEFAULT, 0.0, may_be=lambda one: not enforce or fits(one.id, one.address.host))
     good = Contact(id_for("20.1.2.3", random.Random(1)), Address("20.1.2.3", 5))
     bad = Contact(bytes([good.id[0] ^ 1]) + good.id[1:], Address("20.1.3.3", 5))
     walk.add([good, bad])

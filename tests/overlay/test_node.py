@@ -14,6 +14,7 @@ from osp2p.errors import ListenFailed, NotStored, OverlayUnreachable
 from osp2p.limits import DEFAULT
 from osp2p.net.memory_datagrams import MemoryDatagrams
 from osp2p.overlay.events import OverlayAlone, OverlayEvent, OverlayJoined
+from osp2p.overlay.identifier import fits
 from osp2p.overlay.item import ImmutableItem, sign_item
 from osp2p.overlay.keys import name_key
 from osp2p.overlay.node import Overlay, OverlayOptions, open_overlay
@@ -126,6 +127,21 @@ async def test_a_node_that_is_alone_goes_on_trying(autojump_clock: MockClock) ->
         with trio.fail_after(3600):
             await alone_again.wait()
         assert events[2:] == [OverlayAlone((Address("20.0.0.2", 5000),))]
+
+
+async def test_the_first_node_of_a_network_is_asked_whatever_its_id(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Nobody has told it its public address, so its id does not fit; and who only asks will not tell it either."""
+    network = MemoryDatagrams("20.0.0.1")
+    there = network.host("20.0.0.2")
+    saved = tmp_path / "neighbours"
+    async with open_overlay(OverlayOptions(), port=5000, datagrams=network, rng=random.Random(1)) as first:
+        first.publish([KEY], 4000)
+        by_name = OverlayOptions(joins=[("20.0.0.1", 5000)], read_only=True, saved=saved)
+        for options in (by_name, replace(by_name, joins=[])):
+            async with open_overlay(options, datagrams=there, rng=random.Random(2)) as asker:
+                await asker.wait_connected(5)
+                assert await asker.find_peers(KEY) == [Address("20.0.0.1", 4000)]
+        assert not fits(first._engine.families[False].own, "20.0.0.1")
 
 
 async def test_announcements_live_as_long_as_they_are_made_again(autojump_clock: MockClock) -> None:
