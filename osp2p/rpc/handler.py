@@ -99,7 +99,8 @@ class Method:
         most = len(self._parameters) if self._rest is None else len(arguments)
         if not self._least <= len(arguments) <= most:
             wanted = str(self._least) if self._least == most else f"{self._least} to {most}"
-            raise Fault(INVALID_ARGUMENTS, f"{self.name} takes {wanted} arguments, not {len(arguments)}")
+            plural = "" if most == 1 else "s"
+            raise Fault(INVALID_ARGUMENTS, f"{self.name} takes {wanted} argument{plural}, not {len(arguments)}")
         for number, value in enumerate(arguments):
             one = self._parameters[number] if number < len(self._parameters) else self._rest
             assert one is not None
