@@ -47,6 +47,10 @@ from osp2p.wire.word import quote, unquote
 _BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
 
 
+#: Of so many holders it is told what became of them, where a file did not arrive.
+_MOST_SHOWN = 40
+
+
 class AddressNetwork(TcpNetwork):
     """This machine's network, as one of its loopback addresses sees it.
 
@@ -231,10 +235,9 @@ class _Member:
 
 
 def _show_failure(failed: TransferFailed) -> str:
-    """Why a file did not arrive, and what the members and other honest holders said who were asked for it."""
-    honest = [source for source in failed.sources if source.alias.startswith((b"member", b"old"))]
-    said = [f"{source.alias.decode()} at {source.address}: {source.error or 'nothing'}" for source in honest]
-    return f"{failed.error} ({'; '.join(said) or 'nobody honest was asked'})"
+    """Why a file did not arrive, and what became of each holder that was asked for it."""
+    said = [f"{_show(one.alias)} at {one.address}: {one.error or 'nothing'}" for one in failed.sources[:_MOST_SHOWN]]
+    return f"{failed.error} ({'; '.join(said) or 'nobody was asked'})"
 
 
 def _show(name: bytes) -> str:

@@ -56,18 +56,23 @@ class Prober:
         wanted = b3.hex().encode()
         return [entry for entry in known if entry.attributes.get(b"b3", wanted) == wanted]
 
-    async def claims(self, name: bytes, b3: bytes | None, entries: Iterable[PeerEntry]) -> list[PeerEntry]:
+    async def claims(
+        self, name: bytes, b3: bytes | None, entries: Iterable[PeerEntry], within: float | None = None
+    ) -> list[PeerEntry]:
         """Ask holders what they have of a name, but for those that are known not to speak OSP2P/2.
 
         Args:
             b3: the content that is wanted; None: whatever they have.
+            within: seconds that all of them have; None: `probe_timeout`.
 
         Returns: those that have some of it and say which content and size it is, with that in their attributes.
         """
-        return await self._ask(name, b3, [entry for entry in entries if self.speaks(entry) is not False])
+        return await self._ask(name, b3, [entry for entry in entries if self.speaks(entry) is not False], within)
 
-    async def _ask(self, name: bytes, b3: bytes | None, entries: Iterable[PeerEntry]) -> list[PeerEntry]:
-        """Ask some holders at a time, all of them within `probe_timeout`."""
+    async def _ask(
+        self, name: bytes, b3: bytes | None, entries: Iterable[PeerEntry], within: float | None = None
+    ) -> list[PeerEntry]:
+        """Ask some holders at a time, all of them within `probe_timeout`, or what is said."""
         found: list[PeerEntry] = []
         limiter = trio.CapacityLimiter(self._limits.max_connecting)
 
@@ -81,7 +86,7 @@ class Prober:
             if claimed is not None:
                 found.append(replace(entry, attributes={**entry.attributes, **claimed}))
 
-        with trio.move_on_after(self._limits.probe_timeout), one_error():
+        with trio.move_on_after(self._limits.probe_timeout if within is None else within), one_error():
             async with trio.open_nursery() as nursery:
                 for entry in entries:
                     nursery.start_soon(ask, entry)

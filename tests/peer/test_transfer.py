@@ -547,3 +547,20 @@ async def test_nor_one_of_which_something_is_here(world: World) -> None:
     event = failing.failed(caught.value)  # type: ignore[arg-type]
     assert (event.size, event.resumed, event.proved) == (700_000, MIN_CHUNK, MIN_CHUNK)
     assert len(list(world.directory.iterdir())) == 2
+
+
+@pytest.mark.parametrize("liars", [0, 3])
+async def test_who_answers_late_is_not_forgotten_beside_quick_liars(world: World, liars: int) -> None:
+    """Of a content whose size nobody knows for sure, liars claim others at once; the honest holder is busy."""
+    truth = truth_of(3 * MIN_CHUNK)
+
+    class Busy(Speaker):
+        async def serve(self, connection: Connection) -> None:
+            await trio.sleep(2 * LIMITS.probe_timeout)
+            await super().serve(connection)
+
+    for number in range(liars):
+        await world.add(lies((2 + number) * truth.content.size, truth.content.b3), **NEW)
+    await speaker(world, truth, NEW, Busy(truth, send))
+    done = await fetch(world, TrackerFacts((), b3=truth.content.b3))
+    assert (done.size, done.verified) == (truth.content.size, "b3")
