@@ -6,6 +6,7 @@ first signal cancels the work, which tidies up; a second one ends the process at
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -41,6 +42,7 @@ class Ending:
         """
         import trio
 
+        gc.enable()  # which `main` has disabled for the imports
         return trio.run(self._run, work)
 
     async def _run(self, work: Callable[[], Awaitable[int]]) -> int:
