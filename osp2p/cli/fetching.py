@@ -18,6 +18,7 @@ import trio
 from osp2p.cli.arguments import UsageError
 from osp2p.cli.console import Console, write_file_to_stdout
 from osp2p.cli.display import Display
+from osp2p.cli.exits import DONE, SOME_FAILED
 from osp2p.cli.lines import event_line
 from osp2p.cli.linking import is_link, read_link
 from osp2p.cli.overlay_options import chosen_sources
@@ -80,7 +81,8 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
         ending.last_words = partial(_tell_how_to_go_on, arguments, console)
         ending.code = code = await _fetch_all(node, arguments, console)
         ending.last_words = None
-        await _serve_on(node, arguments.seed, console)
+        seed = arguments.seed if code in (DONE, SOME_FAILED) else None  # where nothing has arrived, nothing is shared
+        await _serve_on(node, seed, console)
         return code
 
 

@@ -125,6 +125,12 @@ async def test_a_seed_leaves_when_its_time_is_over(world: World, photos: Program
     assert os.fsencode("dog.txt") in done.out
 
 
+async def test_a_seed_with_nothing_to_share_does_not_stay(world: World, photos: Program) -> None:
+    done = await world.run("get", "nothing.txt", "--seed")
+    assert done.code == 3, done.err
+    assert b"sharing" not in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "seconds"),
     [
