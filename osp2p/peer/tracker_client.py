@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Seque
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import Protocol, TypeVar
 
 import trio
 
@@ -16,7 +15,6 @@ from osp2p.errors import (
     NetworkError,
     NobodyHasIt,
     TimedOut,
-    TrackerError,
     TrackerRefused,
     TrackerUnreachable,
 )
@@ -31,37 +29,23 @@ from osp2p.peer.tracker_facts import (
     facts_of_stat,
     listed_contents,
     md5_of,
-    parse_or_none,
+    parse_entries,
+    weight_of,
 )
+from osp2p.peer.tracker_listing import Listing
 from osp2p.wire.address import Address
 from osp2p.wire.entry import FileEntry, PeerEntry, parse_file_line, parse_peer_line
 from osp2p.wire.reply import Reply, is_reply_line
 from osp2p.wire.request import write_request
 
-Entry = TypeVar("Entry", FileEntry, PeerEntry)
-Entry_co = TypeVar("Entry_co", covariant=True)
-
 #: How many requests are on their way at a time to a tracker that said HELLO; an old one gets one at a time.
 _WINDOW = 500
-
-#: The attributes that mean something. A line has room for a thousand others, which take thirty times its bytes.
-_KEPT_ATTRIBUTES = frozenset([b"v", b"size", b"b3", b"part", b"name"])
 
 #: The code of what a tracker cannot make sense of; servers of other kinds use those from there on.
 _UNKNOWN = 500
 
 #: How much is shown of what a server says that is no tracker, in bytes.
 _SHOWN_GREETING = 60
-
-#: What a line of a kept reply takes beside its bytes.
-_LINE_WEIGHT = 64
-
-
-class _ParseLine(Protocol[Entry_co]):
-    """A parser of data lines."""
-
-    def __call__(self, line: bytes, *, hello: bool) -> Entry_co:
-        """Read one line. Raises: MalformedLine."""
 
 
 class TrackerClient:
@@ -154,10 +138,7 @@ class TrackerClient:
         """
         replies: list[Reply] = []
         async with self._turn:
-            self._check_sound()
-            self._broken = True  # until every reply is here; a cancelled request leaves it so
-            self._lines.forget_buffered()
-            self._weight = 0
+            self._begin()
             if self.hello:
                 await self._pipeline(iter(lines), replies)
             else:
@@ -166,6 +147,13 @@ class TrackerClient:
                     await self._read_replies(1, replies)
             self._broken = False
         return replies
+
+    def _begin(self) -> None:
+        """Begin to ask: until every reply is here the connection is of no use to others. Raises: ConnectionLost."""
+        self._check_sound()
+        self._broken = True  # a cancelled request leaves it so
+        self._lines.forget_buffered()
+        self._weight = 0
 
     async def _pipeline(self, lines: Iterator[bytes], replies: list[Reply]) -> None:
         """Send lines, a window ahead of those that are being answered, and read their replies.
@@ -206,7 +194,7 @@ class TrackerClient:
         self.is_answering = True
         for _ in range(count):
             reply = await self._lines.read_reply(at)
-            self._weight += _weight(reply)
+            self._weight += weight_of(reply)
             if self._weight > self._limits.max_reply_bytes:
                 raise LineTooLong(f"tracker {self.label}: its answers are too long to be kept")
             replies.append(reply)
@@ -263,26 +251,29 @@ class TrackerClient:
             NetworkError, LineTooLong, TrackerRefused.
             TrackerError: there is no end to it.
         """
-        found: dict[tuple[bytes, bytes | None], FileEntry] = {}
-        after = b""
-        weight = 0
+        listing = Listing(self.label, prefix, self._limits, hello=self.hello)
         with deadline(trio.current_time() + self._limits.listing_timeout, f"tracker {self.label}"):
-            while True:
-                attributes = {key: value for key, value in ((b"prefix", prefix), (b"after", after)) if value}
-                line = write_request(b"LIST", attributes=attributes) if self.hello else b"LIST\n"
-                reply = self._expect(await self.request(line), "LIST")
-                before = len(found)
-                weight += _weight(reply)
-                for entry in self._parse_lines(reply.data, parse_file_line):
-                    found.setdefault((entry.name, entry.attributes.get(b"b3")), entry)
-                    after = max(after, entry.name)
-                if not self.hello or len(found) == before:
-                    break
-                if len(found) > self._limits.max_listed_files:
-                    raise TrackerError(f"tracker {self.label} lists more than {self._limits.max_listed_files} files")
-                if weight > self._limits.max_listed_bytes:
-                    raise TrackerError(f"tracker {self.label} lists more files than can be kept here")
-        return [entry for entry in found.values() if entry.name.startswith(prefix)]
+            async with self._turn:
+                self._begin()
+                await self._send(listing.first_line())
+                is_last = False
+                while not is_last:
+                    page = await self._read_page()
+                    behind = listing.line_behind(page)
+                    is_last = behind is None
+                    if behind is not None:  # the tracker makes the next page while this one is read
+                        await self._send(behind)
+                    listing.add(page)
+                self._broken = False
+        return listing.files()
+
+    async def _read_page(self) -> Reply:
+        """Read an answer to LIST. Raises: TrackerRefused, after which nothing more comes."""
+        pages: list[Reply] = []
+        self._weight = 0
+        await self._read_replies(1, pages)
+        self._broken = pages[0].ok
+        return self._expect(pages[0], "LIST")
 
     async def list_peers(self) -> list[PeerEntry]:
         """Who is logged in: WHO.
@@ -291,7 +282,7 @@ class TrackerClient:
             NetworkError, LineTooLong, TrackerRefused.
         """
         reply = self._expect(await self.request(b"WHO\n"), "WHO")
-        return list(self._parse_lines(reply.data, parse_peer_line))
+        return list(parse_entries(reply.data, parse_peer_line, hello=self.hello))
 
     async def checksum(self, name: bytes) -> bytes:
         """The MD5 that the tracker knows: MD5SUM.
@@ -356,7 +347,7 @@ class TrackerClient:
 
     def _holders(self, reply: Reply) -> list[PeerEntry]:
         """The holders in an answer to WANT; none where it is a refusal."""
-        entries = self._parse_lines(reply.data if reply.ok else (), parse_peer_line)
+        entries = parse_entries(reply.data if reply.ok else (), parse_peer_line, hello=self.hello)
         holders = islice(entries, self._limits.max_holders)
         if not self.hello:
             return list(holders)
@@ -367,7 +358,7 @@ class TrackerClient:
 
     def _contents(self, name: bytes, page: Reply) -> tuple[ListedContent, ...]:
         """The contents of a name in an answer to LIST."""
-        entries = self._parse_lines(page.data if page.ok else (), parse_file_line)
+        entries = parse_entries(page.data if page.ok else (), parse_file_line, hello=self.hello)
         return listed_contents(name, entries, self.label, self._limits.max_contents_per_name)
 
     async def holder_counts(self, name: bytes, b3s: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
@@ -397,17 +388,6 @@ class TrackerClient:
         holders = tuple(self._holders(want))
         return facts_of_stat(holders, about) if self.hello else TrackerFacts(holders, md5=md5_of(about))
 
-    def _parse_lines(self, lines: Iterable[bytes], parse: _ParseLine[Entry]) -> Iterator[Entry]:
-        """The lines that can be read. One that cannot be says nothing about the others."""
-        for line in lines:
-            entry = parse_or_none(lambda text: parse(text, hello=self.hello), line)
-            if entry is None:
-                continue
-            if not entry.attributes.keys() <= _KEPT_ATTRIBUTES:
-                known = {key: value for key, value in entry.attributes.items() if key in _KEPT_ATTRIBUTES}
-                entry = replace(entry, attributes=known)
-            yield entry
-
     async def quit(self) -> None:
         """Say QUIT, so that the tracker forgets us at once; failure does not matter any more."""
         with trio.move_on_after(self._limits.quit_timeout):
@@ -428,14 +408,6 @@ def _named(b3: bytes) -> dict[bytes, bytes]:
 
 def _text(reply: Reply) -> str:
     return f"{reply.code} {reply.text.decode('utf-8', 'replace')}".strip()
-
-
-def _weight(reply: Reply) -> int:
-    """About how much memory a reply takes, for bounding that of many."""
-    if not reply.data and not reply.context:
-        return 0
-    lines = len(reply.data) + len(reply.context)
-    return sum(map(len, reply.data)) + sum(len(text) for _, text in reply.context) + _LINE_WEIGHT * lines
 
 
 @asynccontextmanager

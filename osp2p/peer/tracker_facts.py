@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from osp2p.errors import MalformedLine
 from osp2p.wire.checksum import parse_md5
@@ -12,6 +12,21 @@ from osp2p.wire.entry import FileEntry, PeerEntry, parse_b3, parse_number
 from osp2p.wire.reply import Reply
 
 Value = TypeVar("Value")
+Entry = TypeVar("Entry", FileEntry, PeerEntry)
+Entry_co = TypeVar("Entry_co", covariant=True)
+
+#: The attributes that mean something. A line has room for a thousand others, which take thirty times its bytes.
+_KEPT_ATTRIBUTES = frozenset([b"v", b"size", b"b3", b"part", b"name"])
+
+#: What a line of a kept reply takes beside its bytes.
+_LINE_WEIGHT = 64
+
+
+class _ParseLine(Protocol[Entry_co]):
+    """A parser of data lines."""
+
+    def __call__(self, line: bytes, *, hello: bool) -> Entry_co:
+        """Read one line. Raises: MalformedLine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,27 @@ def parse_or_none(parse: Callable[[bytes], Value], text: bytes) -> Value | None:
         return parse(text)
     except MalformedLine:
         return None
+
+
+def parse_entries(lines: Iterable[bytes], parse: _ParseLine[Entry], *, hello: bool) -> Iterator[Entry]:
+    """The lines that can be read, without attributes that mean nothing; one that cannot says nothing about others."""
+    for line in lines:
+        try:
+            entry = parse(line, hello=hello)
+        except MalformedLine:
+            continue
+        if not entry.attributes.keys() <= _KEPT_ATTRIBUTES:
+            known = {key: value for key, value in entry.attributes.items() if key in _KEPT_ATTRIBUTES}
+            entry = replace(entry, attributes=known)
+        yield entry
+
+
+def weight_of(reply: Reply) -> int:
+    """About how much memory a reply takes, for bounding that of many."""
+    if not reply.data and not reply.context:
+        return 0
+    lines = len(reply.data) + len(reply.context)
+    return sum(map(len, reply.data)) + sum(len(text) for _, text in reply.context) + _LINE_WEIGHT * lines
 
 
 def _parse_count(text: bytes) -> int | None:
