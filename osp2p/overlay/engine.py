@@ -158,7 +158,7 @@ class Engine:
         while len(data) > room and isinstance(answer, Response) and shorten(answer.values, len(data) - room):
             data = write_message(answer)
         if len(data) <= room:
-            self._out.reserve(owner_of(source), now)
+            self._out.note(owner_of(source), now)
             self._send(data, source)
 
     def _prove(self, source: Address) -> None:

@@ -69,6 +69,12 @@ class Rates:
         self._note(owner, empty_at)
         return max(now, empty_at - (self._burst - 1) / self._rate)
 
+    def note(self, owner: str, now: float) -> None:
+        """Count one datagram that goes at once. What may wait never waits for more than a burst of such ones."""
+        empty_at = max(self._empty_at.get(owner, now), now)
+        if (empty_at - now) * self._rate < self._burst:
+            self._note(owner, empty_at)
+
     def _note(self, owner: str, empty_at: float) -> None:
         self._empty_at[owner] = empty_at + 1 / self._rate
         self._empty_at.move_to_end(owner)

@@ -279,6 +279,20 @@ def test_queries_to_one_address_are_paced() -> None:
     assert max(sum(begin <= at < begin + 10 for at in times) for begin in times) < 50  # what libtorrent bears
 
 
+@pytest.mark.parametrize("network", [NETWORK, b""])
+def test_whoever_asks_without_pause_does_not_hold_up_what_he_is_asked(network: bytes) -> None:
+    bench = Bench(network=network)
+    for number in range(1000):  # the address may be forged, too: somebody else's, whom we would like to ask
+        bench.now = number / 100
+        bench.ask(b"ping", {})
+    ended: list[object] = []
+    bench.engine.ask(ASKER, b"ping", {}, bench.now, lambda result, _now: ended.append(result))
+    bench.engine.wake(bench.now + 0.5)
+    assert any(isinstance(parse_message(data), Query) for data, address in bench.sent() if address == ASKER)
+    bench.engine.wake(bench.now + 0.5 + DEFAULT.query_timeout)
+    assert ended == [None]
+
+
 def test_pending_queries_are_bounded() -> None:
     bench = Bench(limits=replace(DEFAULT, max_pending_queries=10))
     ended: list[object] = []

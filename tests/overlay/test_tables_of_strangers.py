@@ -178,6 +178,17 @@ def test_no_ten_seconds_have_more_than_may_be(pauses: list[float], rate: float, 
         assert sum(begin <= at < begin + 10 for at in times) <= burst + 10 * rate + 1
 
 
+@given(st.floats(1, 50), st.integers(1, 20), st.integers(0, 50))
+def test_what_goes_at_once_holds_up_what_may_wait_for_one_burst_at_most(rate: float, burst: int, paced: int) -> None:
+    rates = Rates(rate, burst, 10)
+    before = [rates.reserve("a", 0.0) for _ in range(paced)]
+    for _ in range(1000):
+        rates.note("a", 0.0)
+    at = rates.reserve("a", 0.0)
+    assert at <= max([*before, 0.0]) + (burst + 1) / rate
+    assert at >= max([*before, 0.0])
+
+
 def test_rates_of_so_many_addresses_are_remembered() -> None:
     rates = Rates(1.0, 1, 50)
     for number in range(1000):
