@@ -144,6 +144,10 @@ class HashCache:
                 "INSERT OR REPLACE INTO files (path, size, mtime_ns, inode, md5, b3, hashes) VALUES (?,?,?,?,?,?,?)",
                 rows,
             )
+            # A damaged row keeps its place in the index, where it hides what takes its place in the table.
+            query = f"SELECT 1 FROM files WHERE path = ? AND size = ? AND {_SOUND}"
+            if any(connection.execute(query, row[:2]).fetchone() is None for row in rows):
+                raise ValueError("what is stored in it is not there")
 
         if rows:
             self._run(write, None)
@@ -201,9 +205,11 @@ class HashCache:
     def _connect(self, path: str) -> sqlite3.Connection:
         # The lock above keeps the threads apart.
         connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, check_same_thread=False)
+        connection.text_factory = bytes  # damaged text is no number, and not an error that says nothing
         try:
             connection.execute("PRAGMA synchronous = OFF")  # a file that a power failure damages is replaced
             connection.execute(_SCHEMA)
+            _check_schema(connection)
             (count,) = connection.execute("SELECT count(*) FROM files").fetchone()
             if count > self._max_files:
                 with connection:
@@ -228,9 +234,23 @@ class HashCache:
         return True
 
 
+def _check_schema(connection: sqlite3.Connection) -> None:
+    """See whether the table is the one that we make.
+
+    With one damaged byte in its text, a column may have another type; what is stored there would be found never again.
+
+    Raises:
+        ValueError: it is not.
+    """
+    query = "SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE type = 'table' AND name = 'files'"
+    row = connection.execute(query).fetchone()
+    if row is None or row[0] != _SCHEMA.replace("IF NOT EXISTS ", "").strip().encode():
+        raise ValueError("its table is not the one that was made")
+
+
 def _is_damage(error: Exception) -> bool:
     """Whether an error says that the file is not what we wrote."""
-    if isinstance(error, ValueError):  # a value that is no number where one was written
+    if isinstance(error, ValueError):  # a value that is no number where one was written, or another table
         return True
     name = str(getattr(error, "sqlite_errorname", ""))
     return name in _DAMAGE or name.startswith("SQLITE_CORRUPT")

@@ -121,6 +121,7 @@ def test_the_oldest_entries_go(caches: Caches, tmp_path: Path) -> None:
         lambda path: path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 8192),
         lambda path: execute(path, "DROP TABLE files; CREATE TABLE files (other)"),
         lambda path: execute(path, "DROP TABLE files; CREATE VIEW files AS SELECT 1"),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"mtime_ns INTEGER", b"mtime_ns \xffNTEGER")),
     ],
 )
 def test_a_damaged_cache_is_replaced(caches: Caches, tmp_path: Path, damage: "object") -> None:
@@ -151,9 +152,13 @@ def test_a_number_that_is_none_damages_the_cache(caches: Caches, tmp_path: Path)
     cache = caches(tmp_path / "cache")
     cache.store([(b"/x", digest_of())])
     cache.close()
-    execute(tmp_path / "cache", "UPDATE files SET inode = 'seven'")
-    assert cache.load(b"") == {}
-    assert cache.problem is None
+    for inode in ("'seven'", "CAST(x'ff' AS TEXT)"):
+        execute(tmp_path / "cache", f"UPDATE files SET inode = {inode}")
+        assert cache.load(b"") == {}
+        assert cache.problem is None
+        cache.store([(b"/x", digest_of())])
+        assert cache.load(b"")
+        cache.close()
 
 
 @given(st.integers(0, 20_000), st.binary(max_size=200))
