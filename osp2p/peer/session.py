@@ -375,17 +375,18 @@ async def _stat(session: Session, request: Request) -> None:
 @VERBS.verb("CHUNKS", (1, 2), "CHUNKS file [first-last] [b3=]", "the hashes of a file's chunks")
 async def _chunks(session: Session, request: Request) -> None:
     offer = session.find(request)
-    if offer.hashes is None and offer.b3 is not None and offer.load_hashes is not None:
+    hashes = offer.hashes
+    if hashes is None and offer.b3 is not None and offer.load_hashes is not None:
         try:
-            offer.hashes = await offer.load_hashes()
+            hashes = await offer.load_hashes()
         except StoreError:
             raise _Refusal(300, "that file is not shared any more") from None
-    if offer.hashes is None:
+    if hashes is None:
         raise _Refusal(303, "its chunks are being hashed", [b"RETRY 1000"])
     first, last = 0, chunk_count(offer.size) - 1
     if len(request.words) == 2:
         ((first, last),) = parse_ranges(request.words[1], last, 1)
-    making = _make_chunks(offer.size, offer.hashes, first, last)
+    making = _make_chunks(offer.size, hashes, first, last)
     if last - first > _MANY_CHUNKS:
         await session.reply_in_turn(making)
     else:

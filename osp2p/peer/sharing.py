@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,10 +91,14 @@ class Sharing:
         """Whole offers in name order, made for this page alone. See `Shelf`."""
         if self._sorted is None:
             self._sorted = sorted({name for library in self._libraries for name in library.files})
-        start = max(bisect_right(self._sorted, after), bisect_right(self._sorted, prefix) - 1 if prefix else 0)
-        names = (name for name in islice(self._sorted, max(start, 0), None) if name.startswith(prefix))
-        found = (self._file(name) for name in names if name > after)
-        return (_offer(*shared) for shared in islice(found, count) if shared is not None)
+        names = self._sorted
+        at = max(bisect_right(names, after), bisect_left(names, prefix))
+        while count > 0 and at < len(names) and names[at].startswith(prefix):
+            found = self._file(names[at])
+            at += 1
+            if found is not None:  # else it has just gone
+                count -= 1
+                yield _offer(*found)
 
     # --- what is shared ---
 
@@ -166,6 +169,7 @@ class Sharing:
         finally:
             if offer.chunks is not None:  # it has not got its final name, and its descriptor is about to be closed
                 self._fetches[offer.name].remove(offer)
+                offer.notify()
                 self._announce_again(offer.name)
 
     def fetched(self, nursery: trio.Nursery, offer: Offer, path: Path) -> None:

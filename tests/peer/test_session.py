@@ -569,9 +569,11 @@ async def test_a_list_that_is_not_at_hand_is_brought(world: World) -> None:
         await trio.lowlevel.checkpoint()
         raise SourceChanged("it is another file now")
 
-    world.add(b"a", b3=B3).load_hashes = load
+    offer = world.add(b"a", b3=B3)
+    offer.load_hashes = load
     world.add(b"b", b3=B3).load_hashes = fail
     assert (await world.ask(b"CHUNKS a")).count(b"CHUNK ") == 4
+    assert offer.hashes is None  # the library knows how many lists may be kept: an offer may live as long as its file
     assert (await world.ask(b"CHUNKS b")).startswith(b"300 ")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import trio
@@ -70,6 +70,22 @@ async def test_an_offer_whose_file_never_got_its_name_is_withdrawn(tmp_path: Pat
     # Its descriptor is closed now, and may be that of anything: nobody must be served from it.
     assert sharing.find(b"film") is None
     assert told.names == {}
+
+
+async def test_who_waits_for_news_of_a_fetch_is_told_that_it_has_ended(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    sharing, _ = sharing_with(Told())
+    with open(tmp_path / "part", "wb") as part:
+        offer = partial_offer(part.fileno())
+        async with trio.open_nursery() as nursery:
+            with sharing.fetching(offer):
+                nursery.start_soon(offer.wait_changed, offer.serial)
+                await trio.testing.wait_all_tasks_blocked()
+            with trio.fail_after(1):
+                await trio.testing.wait_all_tasks_blocked()
+                assert not nursery.child_tasks
+            nursery.cancel_scope.cancel()
 
 
 async def test_an_offer_that_has_arrived_stays(nursery: trio.Nursery, tmp_path: Path) -> None:
@@ -148,6 +164,55 @@ async def test_a_file_that_was_taken_away_at_once_has_arrived_and_is_not_offered
             sharing.fetched(nursery, offer, tmp_path / "film")
     assert sharing.find(b"film") is None
     assert told.names == {}
+
+
+class Noticed(list[bytes]):
+    """Names, and how often somebody has looked at one."""
+
+    looked_at = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for name in super().__iter__():
+            self.looked_at += 1
+            yield name
+
+    def __getitem__(self, index: Any) -> Any:
+        self.looked_at += 1
+        return super().__getitem__(index)
+
+
+async def test_a_page_is_full_though_a_file_has_just_gone(nursery: trio.Nursery, tmp_path: Path) -> None:
+    sharing, _ = sharing_with(Told())
+    for number in range(5):
+        (tmp_path / str(number)).write_bytes(b"x")
+    await nursery.start(sharing.run_directory, tmp_path)
+    assert len(list(sharing.page(b"", b"", 5))) == 5
+    del sharing._libraries[0]._files[b"1"]  # the change itself is still on its way
+    assert [offer.name for offer in sharing.page(b"", b"", 3)] == [b"0", b"2", b"3"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_page_looks_at_nothing_but_its_names(nursery: trio.Nursery, tmp_path: Path) -> None:
+    sharing, _ = sharing_with(Told())
+    names = [b"a", b"b", b"b/1", b"b/2", b"b0", b"b1", b"c"]
+    for name in names:
+        path = tmp_path / name.decode()
+        if name == b"b":
+            continue
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(name)
+    await nursery.start(sharing.run_directory, tmp_path)
+    shared = [name for name in names if name != b"b"]
+    for prefix in [b"", b"a", b"b", b"b/", b"b/2", b"bb", b"c", b"d", b"\xff"]:
+        for after in [b"", b"a", b"b", b"b/1", b"b1", b"c", b"d"]:
+            for count in [0, 1, 2, 10]:
+                expected = [name for name in shared if name.startswith(prefix) and name > after][:count]
+                assert [offer.name for offer in sharing.page(prefix, after, count)] == expected
+    many = Noticed(b"b/%06d" % number for number in range(100_000))
+    sharing._sorted = many
+    assert list(sharing.page(b"a", b"", 10)) == list(sharing.page(b"b/05000", b"b/050009", 10)) == []
+    assert many.looked_at < 100
+    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("directory_first", [True, False])
