@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from osp2p.errors import ConnectionLost
 from osp2p.net.connection import Connection, Listener, Network
 from osp2p.wire.address import Address
 
@@ -136,6 +137,7 @@ class ThrottledConnection:
         self._connection = connection
         self._up = _Turn(up)
         self._down = _Turn(down)
+        self._unsent = False
         self.own_times: dict[OwnTime, None] = {}
 
     async def _wait_for(self, turn: _Turn) -> None:
@@ -171,7 +173,13 @@ class ThrottledConnection:
         self._down.moved(count)
         return count
 
+    def _check_sound(self) -> None:
+        if self._unsent:
+            raise ConnectionLost(f"{self.remote}: an earlier send was not finished")
+
     async def send(self, data: bytes | memoryview) -> None:
+        self._check_sound()
+        self._unsent = True  # failed or cancelled between two slices, the stream stays ruined
         rest = memoryview(data)
         while rest:
             await self._wait_for(self._up)
@@ -179,8 +187,10 @@ class ThrottledConnection:
             await self._connection.send(piece)
             self._up.moved(len(piece))
             rest = rest[len(piece) :]
+        self._unsent = False
 
     async def send_file_some(self, fd: int, offset: int, count: int) -> int:
+        self._check_sound()
         await self._wait_for(self._up)
         moved = await self._connection.send_file_some(fd, offset, self._up.throttle.slice(count))
         self._up.moved(moved)
@@ -196,6 +206,7 @@ class ThrottledConnection:
         return total
 
     async def send_eof(self) -> None:
+        self._check_sound()
         await self._connection.send_eof()
 
     def close(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 from trio.testing import MockClock
 
-from osp2p.errors import TimedOut
+from osp2p.errors import ConnectionLost, TimedOut
 from osp2p.limits import Limits
 from osp2p.net import Connection, LineConnection, MemoryNetwork
 from osp2p.net.throttle import OwnTime, Throttle, ThrottledNetwork
@@ -75,6 +77,25 @@ async def test_a_connection_obeys_both_limits(autojump_clock: MockClock) -> None
                     received += len(await receiver.receive(65536))
         assert received == total
         assert 9.4 <= trio.current_time() - started <= 10.5
+
+
+async def test_after_a_send_that_was_cancelled_between_two_slices_nothing_more_is_sent(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    memory = MemoryNetwork()
+    listener = await memory.listen(1)
+    here = await ThrottledNetwork(memory, 10_000, None).connect("127.0.0.1", 1)
+    there = await listener.accept()
+    with trio.move_on_after(0.5):
+        await here.send(b"x" * 100_000)
+    assert 0 < len(await there.receive(100_000)) < 100_000
+    with pytest.raises(ConnectionLost, match="earlier send"):
+        await here.send(b"y")
+    with pytest.raises(ConnectionLost, match="earlier send"):
+        await here.send_eof()
+    (tmp_path / "file").write_bytes(b"y")
+    with open(tmp_path / "file", "rb") as file, pytest.raises(ConnectionLost, match="earlier send"):
+        await here.send_file(file.fileno(), 0, 1)
 
 
 @pytest.mark.parametrize("limits", [(None, None), (None, 5.0), (5.0, None)])
