@@ -161,11 +161,18 @@ class ChunkFetch:
             if not self._running:
                 give_up_at = min(give_up_at, self._last_talk + self._limits.retry_window)
             if not intake.is_size_proved:
-                give_up_at = min(give_up_at, intake.disputed_at + self._limits.hedge_after)
+                give_up_at = min(give_up_at, intake.disputed_at + self._dispute_patience())
             if trio.current_time() >= give_up_at:
                 return self._verdict()
             await intake.wait_changed(min(give_up_at, self._next_place))
         return None
+
+    def _dispute_patience(self) -> float:
+        """For how long a size that somebody disputes is held to: longer while others who agree with it are at work.
+
+        They may have to wait for their turn, at their end or, where the user limits what comes in, at ours.
+        """
+        return self._limits.first_byte_timeout if len(self._intake.picker) else self._limits.hedge_after
 
     def _next_holder(self) -> PeerEntry:
         """Whom to ask next: those that claim to have all of it, but half of the places are for the others.

@@ -174,6 +174,10 @@ class ChunkPicker:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._holders
 
+    def __len__(self) -> int:
+        """How many holders there are."""
+        return len(self._holders)
+
     def add_holder(self, key: Hashable, latency: float = 0.0) -> None:
         """A holder of whom nothing is known yet, but how many seconds it takes to answer."""
         self._holders[key] = _Holder(latency=latency)

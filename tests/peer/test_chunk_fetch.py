@@ -630,6 +630,19 @@ async def test_who_has_nothing_makes_room_for_who_has(autojump_clock: Clock) -> 
     assert not peer.failed
 
 
+async def test_a_disputed_size_is_held_to_while_who_agrees_waits_for_our_own_limit(
+    autojump_clock: Clock,
+) -> None:
+    swarm = Swarm(MIN_CHUNK - 7)
+    digits = b"SIZE %d" % swarm.truth.content.size
+    add_odd(swarm, twisting(b"STAT", lambda request, answer: answer.replace(digits, b"SIZE 7")))
+    swarm.add(seed=True)
+    peer = swarm.add(limit_down=MIN_CHUNK / 5)
+    took = await swarm.run()
+    check_done(peer)
+    assert VIRTUAL.hedge_after < took < VIRTUAL.first_byte_timeout
+
+
 async def test_who_claims_to_have_all_cannot_take_all_places(autojump_clock: Clock) -> None:
     limits = replace(VIRTUAL, max_chunk_sources=2)
     swarm = Swarm(SIZE, limits)

@@ -8,6 +8,7 @@ from osp2p.evil.bounds import Unsound
 from osp2p.evil.encounter import Victim
 from osp2p.evil.registry import attack
 from osp2p.evil.serving import SoundHolder
+from osp2p.evil.words import unquote
 
 BREAKS = "the chunk list proves each chunk"
 
@@ -188,7 +189,9 @@ async def serve_new_and_old_otherwise(victim: Victim) -> None:
             return b"500 what is that?\n"
 
         async def serve_base(self, line: bytes) -> None:
-            self._know(line.split()[1])
-            await self.victim.send(self.wrong(self.content))
+            words = line.split()
+            if len(words) == 3 and words[0].upper() == b"GET":
+                self._know(unquote(words[1]))
+                await self.victim.send(self.wrong(self.content))
 
     await Liar(victim).run()
