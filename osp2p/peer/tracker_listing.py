@@ -10,6 +10,10 @@ from osp2p.wire.reply import Reply
 from osp2p.wire.request import write_request
 
 
+#: Files on a page: as many as the tracker writes while we read as many.
+_PAGE = b"1000"
+
+
 class Listing:
     """The answers to LIST so far.
 
@@ -35,7 +39,7 @@ class Listing:
 
     def _line(self) -> bytes:
         attributes = {key: value for key, value in ((b"prefix", self._prefix), (b"after", self._after)) if value}
-        return write_request(b"LIST", attributes=attributes)
+        return write_request(b"LIST", attributes=attributes | {b"max": _PAGE})
 
     def line_behind(self, page: Reply) -> bytes | None:
         """The request for what comes behind a page, which can be sent before that page is read; None: it is the last.

@@ -60,14 +60,14 @@ def test_an_old_tracker_has_one_page() -> None:
 def test_a_tracker_that_says_the_same_again_and_again_is_through() -> None:
     listing = Listing("tracker", b"", LIMITS, hello=True)
     page = page_of([FileEntry(b"a"), FileEntry(b"b")])
-    assert listing.line_behind(page) == b"LIST after=b\n"
+    assert listing.line_behind(page) == b"LIST after=b max=1000\n"
     assert listing.line_behind(page) is None
     assert listing.line_behind(page_of([FileEntry(b"c"), FileEntry(b"a")])) is None
 
 
 def test_a_line_that_cannot_be_read_hides_no_page() -> None:
     listing = Listing("tracker", b"", LIMITS, hello=True)
-    assert listing.line_behind(Reply(200, b"ok", (b"FILE a", b"FILE"))) == b"LIST after=a\n"
+    assert listing.line_behind(Reply(200, b"ok", (b"FILE a", b"FILE"))) == b"LIST after=a max=1000\n"
 
 
 @pytest.mark.parametrize(
