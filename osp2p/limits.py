@@ -122,7 +122,7 @@ class Limits:
     has been slow longest is closed."""
 
     max_blocked_input: int = 64 * KIB
-    """Most bytes that a client may send while its BLOCKNOTIFY waits."""
+    """Most bytes of lines that a client may have sent behind a BLOCKNOTIFY that waits."""
 
     max_block_queue: int = 100
     """Most new peers of which a peer with BLOCKNOTIFY or NOTIFY is still to be told; the oldest are forgotten."""

@@ -141,6 +141,8 @@ class Conversation:
                     session.costly = None
                 if session.waiting:
                     await self._send(b"".join(replies))
+                    del lines[:start]
+                    start = 0
                     replies[:] = [await self._wait_for_news(lines)]
                     counted = size = 0
                 if session.closing or self._ended:
@@ -177,7 +179,7 @@ class Conversation:
         """Wait for the answer to BLOCKNOTIFY, and read on meanwhile: so the end of the connection is noticed.
 
         Args:
-            lines: complete lines that arrive are appended, to be answered afterwards.
+            lines: those that wait to be answered afterwards; complete lines that arrive are appended.
 
         Returns: the answer, or the reason to end the connection.
         """
@@ -189,7 +191,7 @@ class Conversation:
 
         async def read_on() -> None:
             nonlocal last_words
-            room = self._limits.max_blocked_input
+            room = max(0, self._limits.max_blocked_input - sum(map(len, lines)) - len(lines))
             while not self._ended:
                 data = await self._connection.receive(_READ_BYTES)
                 lines.extend(self._buffer.feed_lines(data))

@@ -243,6 +243,22 @@ async def test_what_a_waiting_client_may_send_is_bounded(flood: bytes, autojump_
             assert [line[:3] for line in await rest(waiting)] == [b"500"]
 
 
+async def test_what_waits_behind_one_blocknotify_after_the_other_is_bounded_together(autojump_clock: Any) -> None:
+    async with world() as here, here.client() as waiting:
+        await waiting.send(b"BLOCKNOTIFY\n")
+        codes = []
+        for number in range(2):
+            await waiting.send(b"BLOCKNOTIFY\n" * 4000)
+            await trio.sleep(1)
+            async with here.client() as new:
+                await new.ask(b"ADDR new 127.0.0.1:%d" % (4000 + number))
+                reply = await waiting.reply()
+                assert reply is not None
+                codes.append(reply.code)
+        assert codes == [200, 500]
+        assert await waiting.line() is None
+
+
 async def test_news_that_come_while_an_answer_goes_out_are_not_missed(autojump_clock: Any) -> None:
     async with world(capacity=100) as here, here.client() as waiting, here.client() as new:
         await waiting.send(b"HELP\nBLOCKNOTIFY\n")
