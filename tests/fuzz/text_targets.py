@@ -56,6 +56,7 @@ def entries_come_back(data: bytes) -> bool:
     b"200 ok\n",
     b"\xff\xff",
     b"x" * 300,
+    share=0.1,
     max_length=9000,
 )
 def transcripts_are_whole(data: bytes) -> bool:

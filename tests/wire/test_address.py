@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given
@@ -198,3 +199,19 @@ def test_any_text_names_a_tracker_or_is_malformed(text: str) -> None:
     assert host
     assert not any(character.isspace() for character in host)
     assert 0 < port < 65536
+
+
+NUMBERS = ["0", "1", "00", "01", "9", "99", "199", "249", "250", "255", "256", "260", "1000", ""]
+
+
+@given(st.lists(st.sampled_from(NUMBERS), min_size=3, max_size=5))
+def test_ipv4_addresses_are_those_of_the_standard_library(numbers: list[str]) -> None:
+    text = ".".join(numbers)
+    expected: Address | None = None
+    with suppress(ValueError):
+        expected = Address(str(ipaddress.IPv4Address(text)), 5)
+    if expected is None or text == "0.0.0.0":
+        with pytest.raises(MalformedLine):
+            parse_address(f"{text}:5".encode())
+    else:
+        assert parse_address(f"{text}:5".encode()) == expected
