@@ -6,8 +6,10 @@ the median of the ratios within each round.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import statistics
@@ -46,11 +48,13 @@ def workspace() -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """A TCP port that nobody uses now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A TCP port that nobody uses now: one below those that the kernel gives to connections, which come meanwhile."""
+    for port in random.sample(range(20_000, 32_000), 1000):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("", port))
+            return port
+    sys.exit("no port is free")
 
 
 def wait_for_port(port: int) -> None:
