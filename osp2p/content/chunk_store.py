@@ -46,7 +46,7 @@ class ChunkStore:
         chunks: which chunks are proved and written.
         hashes: the chunk list, proved; None until it is known.
         resumed: bytes that an earlier fetch had proved.
-        fd: the open file, for reading proved chunks: to serve them on, for one.
+        fd: the open file, for reading proved chunks.
     """
 
     def __init__(self, target: Target, size: int, b3: bytes, boot: bytes, first_serial: int) -> None:
@@ -166,10 +166,23 @@ class ChunkStore:
         header = JournalHeader(self.size, self.b3, self._boot, os.fstat(self.fd).st_ino)
         journal = JournalWriter.begin(path, header)
         self._target.close_chunks = journal.close
-        if self.hashes is not None:
-            journal.add_hashes(self.hashes)
-        journal.add_proved(proved)
+        try:
+            if self.hashes is not None:
+                journal.add_hashes(self.hashes)
+            journal.add_proved(proved)
+        except BaseException:
+            journal.close()
+            raise
         return journal
+
+    def open_served(self) -> int:
+        """Open the partial file for serving proved chunks on. Returns: a file descriptor, the caller's to close.
+
+        Raises:
+            StoreError: there are no more descriptors.
+        """
+        with disk_errors(f"cannot read {self._target.partial}"):
+            return os.dup(self.fd)
 
     async def commit(self, *, force: bool = False, sync: bool = True) -> Path:
         """Give the whole file its final name.

@@ -9,7 +9,6 @@ tell theirs: chunks are proved by it, and the whole by the tracker's MD5.
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -387,7 +386,7 @@ class Transfer:
         offer = Offer(
             content.name,
             content.size,
-            lambda: os.dup(store.fd),
+            store.open_served,
             b3=content.b3,
             hashes=store.hashes,
             chunks=store.chunks,

@@ -462,6 +462,52 @@ async def test_a_journal_that_cannot_be_written_is_no_proof(tmp_path: Path, monk
     assert len(os.listdir("/proc/self/fd")) == before, "every descriptor is closed"
 
 
+async def test_a_disk_that_is_full_behind_the_journals_header_costs_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+    before = len(os.listdir("/proc/self/fd"))
+    with open_target(tmp_path / "a", LIMITS) as target:
+        store = await open_content(target, FIVE)
+        store.set_hashes(FIVE.hashes)
+
+        def full(fd: int, data: bytes, offset: int) -> int:
+            if fd != store.fd and offset:
+                raise OSError(28, "No space left on device")
+            return pwrite(fd, data, offset)
+
+        monkeypatch.setattr(os, "pwrite", full)
+        for index in range(3):  # as several holders bring chunks at a time
+            with pytest.raises(DiskFull):
+                store.put(index, FIVE.chunk(index))
+        monkeypatch.undo()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert os.listdir(tmp_path) == []
+
+
+async def test_who_serves_a_partial_file_has_a_descriptor_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_target(tmp_path / "a", LIMITS) as target:
+        store = await open_content(target, FIVE)
+        store.put(0, FIVE.chunk(0))
+        fd = store.open_served()
+    try:
+        assert os.pread(fd, MIN_CHUNK, 0) == FIVE.chunk(0)
+    finally:
+        os.close(fd)
+
+    def none_left(fd: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    with open_target(tmp_path / "a", LIMITS) as target:
+        store = await open_content(target, FIVE)
+        monkeypatch.setattr(os, "dup", none_left)
+        with pytest.raises(StoreError, match="too many open files"):
+            store.open_served()
+        monkeypatch.undo()
+
+
 async def test_chunks_are_written_fast_enough(tmp_path: Path) -> None:
     """The journal's part of a put, measured as chunks of no weight: it must not be what bounds a fetch."""
     path = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path
