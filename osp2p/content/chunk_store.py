@@ -195,8 +195,8 @@ class ChunkStore:
 
         Raises:
             LocalProtocolError: chunks are missing.
-            DiskFull, StoreError: nothing is under the final name, and the partial file stays; unless it was the directory
-                that the disk did not take.
+            DiskFull, StoreError: nothing is under the final name, and the partial file stays; unless it was the
+                directory that the disk did not take.
 
         Cancellation: nothing is under the final name, or all of it.
         """

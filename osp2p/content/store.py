@@ -145,7 +145,8 @@ class Part:
         Returns: the final path.
 
         Raises:
-            DiskFull, StoreError: nothing is under the final name, unless it was the directory that the disk did not take.
+            DiskFull, StoreError: nothing is under the final name, unless it was the directory that the disk did not
+                take.
 
         Cancellation: nothing is under the final name, or all of it.
         """
