@@ -46,6 +46,11 @@ class Lane:
         self._waiting: OrderedDict[str, deque[trio.Event]] = OrderedDict()
         self._unsent: dict[Visit, int] = {}
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody has the turn."""
+        return self._busy
+
     async def make(self, source: str, making: Making) -> bytes:
         """Wait for a turn, and make an answer.
 

@@ -137,6 +137,10 @@ class Conversation:
             if session.attention:
                 session.attention = False
                 if session.costly is not None:
+                    if self._lane.is_busy:  # what can be answered now is a sign of life for who has asked it
+                        await self._send(b"".join(replies))
+                        replies[:] = [b""]
+                        counted = size = 0
                     replies[-1] = await self._answer_in_turn(session.costly)
                     session.costly = None
                 if session.waiting:

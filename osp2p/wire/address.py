@@ -25,7 +25,7 @@ DEFAULT_NODE_PORT = 11112
 _MAX_HOST = 64
 
 
-#: Four numbers of 0 to 255 without leading zeros. Nearly every address is one, and this reads it in a tenth of the time.
+#: Four numbers of 0 to 255 without leading zeros: nearly every address. The library takes several times as long.
 _IPV4 = re.compile(rb"\.".join([rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"] * 4))
 
 

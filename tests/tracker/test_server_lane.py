@@ -12,11 +12,14 @@ from trio.testing import wait_all_tasks_blocked
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
 from osp2p.net.lane import Lane, Making
+from osp2p.wire.reply import Reply
 from tests.tracker.talk import PATIENCE, Client, client, running_tracker
 
 LIMITS = Limits()
 
 FILES = 3000
+
+NOTHING = Reply(500, b"")
 
 
 async def test_long_lists_are_whole_for_all_who_ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +50,36 @@ async def test_long_lists_are_whole_for_all_who_ask_at_once(monkeypatch: pytest.
                     nursery.start_soon(ask, number)
             assert sorted(found) == sorted([1, FILES, FILES, 1] * 10)
             assert turns == {f"10.0.1.{number}": 2 for number in range(10)}
+
+
+async def test_who_waits_for_a_turn_hears_what_was_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = trio.Event()
+    make = Lane.make
+
+    async def made_late(lane: Lane, source: str, making: Making) -> bytes:
+        if source == "10.0.1.1":
+            async with lane.turn(source):
+                await gate.wait()
+        return await make(lane, source, making)
+
+    monkeypatch.setattr(Lane, "make", made_late)
+    network = MemoryNetwork("10.0.0.1")
+    with trio.fail_after(PATIENCE):
+        async with (
+            running_tracker(network, port=11111),
+            client(11111, "10.0.0.1", network.host("10.0.0.2")) as peer,
+            client(11111, "10.0.0.1", network.host("10.0.1.1")) as first,
+            client(11111, "10.0.0.1", network.host("10.0.1.2")) as second,
+        ):
+            await peer.send(b"HELLO OSP2P/2\nADDR a 10.0.0.2:1\n" + b"".join(b"HAVE f%d\n" % n for n in range(FILES)))
+            for _ in range(FILES + 2):
+                await peer.reply()
+            await first.send(b"LIST\n")
+            await wait_all_tasks_blocked()
+            await second.send(b"WANT f1\nLIST\nWANT f2\n")
+            assert len((await second.reply() or NOTHING).data) == 1
+            gate.set()
+            assert [len((await talk.reply() or NOTHING).data) for talk in (first, second, second)] == [FILES, FILES, 1]
 
 
 async def test_those_who_never_read_their_lists_are_closed_where_there_are_too_many() -> None:
