@@ -15,9 +15,13 @@ from osp2p.net.errors import deadline
 from osp2p.overlay.keys import sharers_key
 from osp2p.overlay.node import Overlay
 from osp2p.peer.chunk_client import HELLO
+from osp2p.peer.tracker_facts import parse_entries
 from osp2p.wire.address import Address
 from osp2p.wire.entry import FileEntry, parse_file_line
 from osp2p.wire.request import write_request
+
+#: What an entry takes beside the bytes of its name and of what is said of it.
+_ENTRY_WEIGHT = 64
 
 #: What tells two contents of one name apart.
 _Key = tuple[bytes, bytes | None]
@@ -48,6 +52,7 @@ class _Listing:
         self._prefix = prefix
         self._limits = limits
         self._asking = trio.CapacityLimiter(limits.max_asked_peers)
+        self._weight = 0
         self.found: dict[_Key, FileEntry] = {}
 
     async def ask(self, peer: Address) -> None:
@@ -68,14 +73,26 @@ class _Listing:
             await lines.send(HELLO, at)
             after = b""
             more = (await lines.read_reply(at)).ok
-            while more and len(self.found) < limits.max_listed_files:
+            while more and self._has_room:
                 pairs = ((b"prefix", self._prefix), (b"after", after), (b"max", b"%d" % limits.overlay_list_page))
                 await lines.send(write_request(b"LIST", attributes={key: value for key, value in pairs if value}), at)
-                entries = [parse_file_line(line, hello=True) for line in (await lines.read_reply(at)).data]
-                more = any(entry.name > after for entry in entries)
-                after = max((entry.name for entry in entries), default=after)
-                for entry in entries:
-                    if entry.name.startswith(self._prefix):
-                        self.found.setdefault((entry.name, entry.attributes.get(b"b3")), entry)
+                page = (await lines.read_reply(at)).data
+                before = after
+                for entry in parse_entries(page, parse_file_line, hello=True):
+                    after = max(after, entry.name)
+                    self._keep(entry)
+                more = after > before
         finally:
             lines.close()
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether more may be kept."""
+        return len(self.found) < self._limits.max_listed_files and self._weight < self._limits.max_listed_bytes
+
+    def _keep(self, entry: FileEntry) -> None:
+        """Keep what is new, as long as there is room: of many long lists, what comes first."""
+        key = (entry.name, entry.attributes.get(b"b3"))
+        if entry.name.startswith(self._prefix) and key not in self.found and self._has_room:
+            self.found[key] = entry
+            self._weight += len(entry.name) + sum(map(len, entry.attributes.values())) + _ENTRY_WEIGHT
