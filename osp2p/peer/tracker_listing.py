@@ -9,7 +9,6 @@ from osp2p.wire.entry import FileEntry, parse_file_line
 from osp2p.wire.reply import Reply
 from osp2p.wire.request import write_request
 
-
 #: Files on a page: as many as the tracker writes while we read as many.
 _PAGE = b"1000"
 
