@@ -59,6 +59,8 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
 
     Cancellation: nothing incomplete is under a final name.
     """
+    if arguments.recursive and arguments.output not in (None, "", STDOUT):
+        arguments.output += "/"  # where one file is below NAME, too, it keeps its sub-directories
     check_words(arguments.names, arguments.output)
     if arguments.json and arguments.output == STDOUT:
         raise UsageError("--json and -o - both write to standard output: leave one out")

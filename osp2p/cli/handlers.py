@@ -44,6 +44,8 @@ def _import(name: str) -> types.ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        if name.endswith(".py"):
+            raise UsageError(f"a module is named without .py: write {escape(name.removesuffix('.py'))}") from error
         raise UsageError(f"there is no module {escape(str(error.name))} here, nor is one installed") from error
     except Exception as error:
         raise UsageError(f"cannot import {escape(name)}: {type(error).__name__}: {escape(str(error))}") from error

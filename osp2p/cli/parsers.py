@@ -152,7 +152,9 @@ def get_parser() -> OptionParser:
     parser.add_argument(
         "--max-size", type=size, metavar="SIZE", help="refuse larger files; default what the disk holds"
     )
-    parser.add_argument("-r", "--recursive", action="store_true", help="each NAME is a directory: fetch all below it")
+    parser.add_argument(
+        "-r", "--recursive", action="store_true", help="each NAME is a directory: fetch all below it; WHERE is one, too"
+    )
     parser.add_argument(
         "--seed",
         type=duration,

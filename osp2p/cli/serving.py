@@ -178,7 +178,10 @@ def check_directory(directory: str) -> None:
     Raises:
         UsageError.
     """
-    if not Path(directory).is_dir():
+    path = Path(directory)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{escape(directory)} is no directory: name the one that it is in")
+    if not path.is_dir():
         raise UsageError(f"there is no directory {escape(directory)}")
 
 

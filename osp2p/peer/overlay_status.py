@@ -35,7 +35,7 @@ _MOST = 1 << 62
 
 def add_overlay_verb(verbs: PeerVerbs, features: list[bytes], overlay: Callable[[], Overlay | None]) -> None:
     """Let a peer's port tell of the overlay, to connections from its own machine alone."""
-    features.append(b"overlay")
+    features.append(b"FEATURE overlay")
 
     @verbs.verb("OVERLAY", (0, 0), "OVERLAY", "what this node knows of the overlay; for its own machine alone")
     async def _overlay(session: Session, request: Request) -> None:

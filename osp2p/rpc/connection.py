@@ -7,6 +7,7 @@ import dataclasses
 import trio
 
 from osp2p.errors import (
+    CallTimedOut,
     ConnectionLost,
     MalformedLine,
     NetworkError,
@@ -19,7 +20,7 @@ from osp2p.net import LineConnection, Network
 from osp2p.net.errors import deadline
 from osp2p.rpc.identity import address_of, is_signed
 from osp2p.rpc.message import Call, parse_result_words
-from osp2p.rpc.serving import NOT_THIS_NODE, REPLAYED
+from osp2p.rpc.serving import NOT_THIS_NODE, REPLAYED, TOO_LATE
 from osp2p.wire.address import Address
 from osp2p.wire.reply import Reply
 from osp2p.wire.request import parse_words
@@ -89,12 +90,14 @@ class CallConnection:
         except (NetworkError, RemoteProtocolError) as error:
             raise NetworkFailed(f"{self.remote}: {error}", may_have_run=True) from error
 
-    def _refusal(self, reply: Reply) -> Refused | NetworkFailed:
+    def _refusal(self, reply: Reply) -> Refused | NetworkFailed | CallTimedOut:
         text = reply.text.decode("utf-8", "replace")
         if reply.code == NOT_THIS_NODE:
             return NetworkFailed(f"{self.remote}: {text}")
         if reply.code == REPLAYED:
             return NetworkFailed(f"{self.remote}: the connection failed while the call was made", may_have_run=True)
+        if reply.code == TOO_LATE:  # its method had begun: to call that a refusal would invite a second call
+            return CallTimedOut(f"{self.remote}: {text}")
         return Refused(reply.code, text)
 
     async def _read_result(self, reply: Reply, call: Call, document: bytes) -> bytes:

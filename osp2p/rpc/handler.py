@@ -182,7 +182,9 @@ def methods_of(handler: object) -> dict[str, Method]:
         found = {name: getattr(handler, name) for name in dir(handler) if _is_function(handler, name)}
     methods = {name: Method(name, function) for name, function in sorted(found.items()) if is_method(name)}
     if not methods:
-        raise LocalProtocolError(f"{handler!r} has no public methods to serve")
+        named = f"the module {handler.__name__}" if isinstance(handler, types.ModuleType) else repr(handler)
+        hint = "; a class of it is MODULE:CLASS" if isinstance(handler, types.ModuleType) else ""
+        raise LocalProtocolError(f"{named} has no public methods to serve{hint}")
     return methods
 
 

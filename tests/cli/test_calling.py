@@ -126,6 +126,8 @@ def test_the_examples_of_the_help_can_be_read() -> None:
         (["services", "a.b"], 2, "neither"),
         (["serve", "--name", "x"], 2, "--name"),
         (["serve", "osp2p_test_missing"], 2, "no module"),
+        (["serve", "osp2p_test_missing.py:Clock", "--port", "0"], 2, "without .py"),
+        (["serve", "xml", "--port", "0"], 2, "the module xml has no public methods"),
         (["serve", "json:loads", "--name", "a.b", "--port", "0"], 2, "a.b"),
     ],
 )

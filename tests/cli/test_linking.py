@@ -109,6 +109,8 @@ async def test_a_directory_is_fetched_with_all_below_it(world: World, photos: Pr
     found = {path.relative_to(world.directory / "out") for path in (world.directory / "out").rglob("*.txt")}
     assert found == {Path("sub/deep.txt"), Path("sub/more/deeper.txt")}
     assert (await world.run("get", "-r", "nothing")).code == 3
+    assert (await world.run("get", "-r", "sub", "-o", "without-slash")).code == 0
+    assert sorted(os.listdir(world.directory / "without-slash")) == ["sub"]
 
 
 async def test_a_rate_limit_slows_a_fetch_down(world: World, photos: Program) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +76,14 @@ def test_other_lines_are_refused(line: bytes) -> None:
         parse_status([line])
 
 
+async def ask(port: int, line: str) -> list[str]:
+    """The lines of an answer."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"{line}\nQUIT\n".encode())
+        answer = b"".join([data async for data in stream])
+    return answer.decode().removesuffix("200 goodbye\n").splitlines()
+
+
 async def test_a_node_tells_its_own_machine_alone(tmp_path: Path) -> None:
     network, datagrams = MemoryNetwork("192.0.2.1"), MemoryDatagrams("192.0.2.1")
     async with open_node(
@@ -85,6 +94,10 @@ async def test_a_node_tells_its_own_machine_alone(tmp_path: Path) -> None:
             await ask_status(network.host("192.0.2.2"), "192.0.2.1", 5000, DEFAULT)
     async with open_node(overlay=OverlayOptions(), cache=tmp_path / "cache", port=0) as node:
         address = await node.listen()
+        hello = await ask(address.port, "HELLO OSP2P/2")
+        assert hello[-1] == "200 hello"
+        assert "FEATURE overlay" in hello
+        assert all(line.startswith("FEATURE ") for line in hello[:-1])
         status = await ask_status(TcpNetwork(), "127.0.0.1", address.port, DEFAULT)
         assert (status.port, status.network) == (address.port, "osp2p")
     async with open_node(cache=tmp_path / "cache", port=0) as node:
