@@ -134,8 +134,7 @@ def find_attacks(patterns: Sequence[str]) -> list[Attack]:
     for pattern in patterns:
         some = [one for one in list_attacks() if pattern == one.family or fnmatchcase(one.id, pattern)]
         if not some:
-            families = ", ".join(dict.fromkeys(one.family for one in list_attacks()))
-            raise UnknownAttack(f"there is no attack {pattern}; the families are {families}")
+            raise UnknownAttack(f"there is no attack {pattern}; {_what_there_is(pattern, list_attacks())}")
         found.update({one.id: one for one in some})
     return list(found.values())
 
@@ -155,9 +154,17 @@ def select_attacks(mode: str) -> list[Attack]:
         return _in_turn(known)
     found = [one for one in known if mode == one.family or fnmatchcase(one.id, mode)]
     if not found:
-        families = ", ".join(dict.fromkeys(one.family for one in known))
-        raise UnknownAttack(f"there is no attack {mode} against a downloader; the families are {families}")
+        raise UnknownAttack(f"there is no attack {mode} against a downloader; {_what_there_is(mode, known)}")
     return found
+
+
+def _what_there_is(pattern: str, known: Sequence[Attack]) -> str:
+    """What could have been meant: the attacks of a family that was named, else all families."""
+    family = pattern.partition("/")[0]
+    some = [one.id for one in known if one.family == family]
+    if some:
+        return f"of that family there are {', '.join(some)}"
+    return f"the families are {', '.join(dict.fromkeys(one.family for one in known))}"
 
 
 def _in_turn(attacks: Sequence[Attack]) -> list[Attack]:
