@@ -85,13 +85,14 @@ class Bars:
             if not self._free:
                 return
             self._bars[name] = self._open_bar(escape(name), self._free.pop(0), initial=file.resumed)
+        _begin_at(self._bars[name], file.resumed)
         _move(self._bars[name], file.done, file.size, file.sources)
 
     def _show_total(self) -> None:
         if self._total is None:
             return
         progress = self._progress
-        self._total.initial = progress.done - progress.moved  # what was here before counts for no rate
+        _begin_at(self._total, progress.done - progress.moved)
         self._total.set_description_str(f"{f'{progress.ended} of {progress.files} files':<{NAME_WIDTH}}", refresh=False)
         _move(self._total, progress.done, progress.size, progress.sources)
 
@@ -115,6 +116,14 @@ def _shape(stream: TextIO) -> tuple[int, int]:
     except (OSError, ValueError):  # no terminal
         columns = lines = 0
     return (max(columns - len("^C") - 1, 10), lines) if columns and lines else (77, 24)
+
+
+def _begin_at(bar: tqdm[NoReturn], here: int) -> None:
+    """What was here before counts for no rate, whenever it comes to be known."""
+    more = here - bar.initial
+    bar.initial = here
+    bar.n += more
+    bar.last_print_n += more
 
 
 def _move(bar: tqdm[NoReturn], done: int, size: int | None, sources: int) -> None:

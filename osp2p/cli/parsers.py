@@ -113,7 +113,10 @@ def _add_peer_options(parser: OptionParser) -> None:
     )
     for option, what in (("--limit-up", "sends to"), ("--limit-down", "receives from")):
         parser.add_argument(
-            option, type=rate, metavar="RATE", help=f"most bytes per second that it {what} other peers, all together"
+            option,
+            type=rate,
+            metavar="RATE",
+            help=f"most bytes per second that it {what} other peers, all together, such as 500kB",
         )
     add_transcript_option(parser)
 

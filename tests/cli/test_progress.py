@@ -122,6 +122,15 @@ def test_several_files_have_a_bar_for_the_whole() -> None:
     assert re.search(r"1 of 3 files +43% .*1\.30k/3\.00k.*, 1 source", drawn)
 
 
+def test_what_was_here_before_counts_for_no_rate_of_a_bar() -> None:
+    before = 10**12
+    drawn = draw(
+        2, [TransferProgress(b"a", 1, 2 * before, 1), TransferProgress(b"a", before + 2, 2 * before, 1, before)]
+    )
+    assert "1.00T/2.00T" in drawn
+    assert re.search(r"\d[GTPEZY]B/s", drawn) is None
+
+
 def test_the_number_of_bars_is_bounded_and_places_are_used_again() -> None:
     names = [b"file%d" % number for number in range(50)]
     events: list[Event] = [TransferProgress(name, 5, 10, 1) for name in names]
