@@ -15,6 +15,9 @@ from osp2p.evil.registry import attack
 #: How many of us there are where many are needed.
 _CROWD = 24
 
+#: How many of us come at a time to whoever joins, so that most of those who come are ours.
+_RUSH = 96
+
 
 def _name_ourselves(league: League, member: Member, question: Question) -> Mapping[bytes, Value]:
     """Nobody has announced anything, and nobody is nearer to it than we."""
@@ -47,19 +50,21 @@ async def settle_around_every_key(league: League) -> None:
     within=60,
 )
 async def close_in_who_joins(league: League) -> None:
-    """Is what a joining node is told to join through, beside an honest node, and names two dozen of its kind as next to
+    """Is what a joining node is told to join through, beside an honest node, and names a hundred of its kind as next to
     whatever it looks for, its own place among them; all of them come to it by themselves, too. Who lets one network
     fill his table sees nobody else any more."""
-    known: set[str] = set()
+    known: set[tuple[str, bytes]] = set()
 
     def lie(member: Member, question: Question) -> Mapping[bytes, Value]:
-        if question.source.host not in known and question.target == question.sender:
-            known.add(question.source.host)
+        # Whoever joins has another id as soon as he has been told his address.
+        newcomer = (question.source.host, question.sender)
+        if newcomer not in known and question.target == question.sender:
+            known.add(newcomer)
             league.knock(question)
         return _name_ourselves(league, member, question)
 
     league.lie = lie
-    await league.add(_CROWD, sources=16)
+    await league.add(_RUSH, sources=16)
     league.begin()
     await trio.sleep_forever()
 
