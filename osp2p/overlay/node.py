@@ -92,6 +92,7 @@ class Overlay:
         self._publisher = Publisher(engine.timers, engine.limits, engine.rng)
         self._maintenance = Maintenance(engine, self._searches, self._note_change, self._publisher.note_size)
         self._tried: list[Address] = []
+        self._unknown_hosts: list[str] = []
         self._said_joined: bool | None = None
         self._changed = trio.Event()
         self._poked = trio.Event()
@@ -190,6 +191,7 @@ class Overlay:
                 if found:
                     todo.remove((host, port))
                     self.join(found)
+            self._unknown_hosts = [host for host, _ in todo]
             if not todo:
                 break
             await trio.sleep(pause)
@@ -247,7 +249,8 @@ class Overlay:
                 await self._changed.wait()
         if self._maintenance.connected:
             return
-        where = ", ".join(map(str, self._tried)) or "no node to join through is known"
+        tried = [*map(str, self._tried), *(f"{host} has no address" for host in self._unknown_hosts)]
+        where = ", ".join(tried) or "no node to join through is known"
         if self._maintenance.other_network is not None:
             raise OverlayUnreachable(
                 f"the node at {self._maintenance.other_network} belongs to another network than {self.network}"

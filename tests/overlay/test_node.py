@@ -66,6 +66,21 @@ async def test_a_node_without_others_stores_nothing() -> None:
             await one.wait_connected(0.01)
 
 
+class _Nameless(MemoryDatagrams):
+    """A network that knows no names."""
+
+    async def resolve(self, host: str) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return [host] if host[0].isdigit() else []
+
+
+async def test_a_host_without_an_address_is_named(autojump_clock: MockClock) -> None:
+    options = OverlayOptions(joins=[("nosuch.example", 9), ("20.1.1.2", 9)])
+    async with open_overlay(options, port=9, datagrams=_Nameless("20.1.1.1")) as one:
+        with pytest.raises(OverlayUnreachable, match=r"20\.1\.1\.2:9, nosuch\.example has no address"):
+            await one.wait_connected(1)
+
+
 async def test_networks_are_kept_apart() -> None:
     async with open_overlay(OverlayOptions(network="one")) as one, open_overlay(options_for(one, network="two")) as two:
         with pytest.raises(OverlayUnreachable, match="another network than two"):
