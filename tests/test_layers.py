@@ -71,6 +71,8 @@ PURE = (
     "rpc/replay",
     "peer/picker",
     "peer/chunk_picker",
+    "peer/claims",
+    "peer/tracker_facts",
     "peer/events",
     "grade/transcript",
     "grade/verdict",

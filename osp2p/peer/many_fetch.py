@@ -18,11 +18,12 @@ from osp2p.errors import MalformedLine, Osp2pError, OverlayError, TrackerError
 from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.net.errors import disk_errors
+from osp2p.peer.claims import holders_of_content, needs_md5
 from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import Event, TransferFailed
 from osp2p.peer.small_fetch import SmallFetch, SmallFile
 from osp2p.peer.tracker_facts import TrackerFacts
-from osp2p.peer.transfer import GetOptions, Transfer, holders_of_content, needs_md5
+from osp2p.peer.transfer import GetOptions, Transfer
 from osp2p.peer.wanted import Wanted
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry, parse_b3, parse_number
