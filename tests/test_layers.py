@@ -70,6 +70,7 @@ PURE = (
     "rpc/message",
     "rpc/replay",
     "peer/picker",
+    "peer/chunk_holder",
     "peer/chunk_picker",
     "peer/claims",
     "peer/tracker_facts",

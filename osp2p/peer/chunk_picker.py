@@ -14,24 +14,15 @@ The rules, in this order:
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from osp2p.content.chunk_set import Tally, bits_of, lowest, ranges_of, run_length
 from osp2p.limits import Limits
+from osp2p.peer.chunk_holder import Holder, Request
 
 #: From how many ranges at most a seed picks: enough to choose from, in a line that is quickly read.
 _ANY_RANGES = 32
-
-#: The only holder at work is far when its answer takes more than one part in so many of the time for a chunk.
-_FAR = 20.0
-
-#: Nothing came for too long when it was for such a part of the time that a chunk takes.
-_DRY = 0.1
-
-#: How the latency that is reckoned with shrinks with each answer that comes at once.
-_LESS = 0.95
 
 #: A holder without work is looked at again after such a part of the time that a chunk of it takes.
 _RECHECK = 0.125
@@ -40,9 +31,6 @@ _RECHECK = 0.125
 _MUCH_LATER = 2.0
 
 _NEVER = float("inf")
-
-#: A holder has stalled when it is silent for so many times what a chunk of it takes, and for `end_game_after`.
-_STALLED = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,56 +55,6 @@ class Assignment:
         return self.any or bits_of([(self.first, self.last)])
 
 
-@dataclass(slots=True)
-class _Request:
-    """What a holder was asked for and has not answered yet."""
-
-    bits: int
-    count: int
-    is_any: bool
-    asked_at: float
-
-
-@dataclass(slots=True, eq=False)
-class _Holder:
-    """What is known of one holder.
-
-    Attributes:
-        has: its chunks, as it claims.
-        lost: those that it refused, whatever it claims.
-        whole: whether it has all.
-        delivered_at: when bytes of an answer last came; before that, when it first had something.
-        queue: what it was asked for, in the order in which it answers.
-        owed: how many chunks that is.
-        choices: how many of these requests leave the choice to it.
-        rate: bytes per second, measured; 0 before the first answer.
-        latency: seconds from a request to the beginning of its answer, as far as what is on its way has to cover it.
-        heard: when bytes of an answer last came, or when it was first asked since then.
-        cursor: behind the last run that it was asked for.
-        window_from: since when bytes are counted to measure the rate.
-        window_latency: how much of that time was its latency, because it owed nothing before.
-        window_bytes: how many came since then.
-        busy: whether it has refused for being busy since bytes of an answer last came: what it is asked for meanwhile
-            is not kept from others.
-    """
-
-    has: int = 0
-    lost: int = 0
-    whole: bool = False
-    delivered_at: float | None = None
-    queue: deque[_Request] = field(default_factory=deque)
-    owed: int = 0
-    choices: int = 0
-    rate: float = 0.0
-    latency: float = 0.0
-    heard: float = 0.0
-    cursor: int = 0
-    window_from: float = 0.0
-    window_latency: float = 0.0
-    window_bytes: int = 0
-    busy: bool = False
-
-
 class ChunkPicker:
     """The chunks of one content that are still missing, and the holders who may give them.
 
@@ -139,8 +77,8 @@ class ChunkPicker:
         self._missing = self._all & ~bits_of(have)
         self._asked = 0
         self._in_hand = 0
-        self._holders: dict[Hashable, _Holder] = {}
-        self._choosing: dict[_Holder, None] = {}
+        self._holders: dict[Hashable, Holder] = {}
+        self._choosing: dict[Holder, None] = {}
         self._held = 0
         self._rarity = Tally(0)
 
@@ -180,7 +118,7 @@ class ChunkPicker:
 
     def add_holder(self, key: Hashable, latency: float = 0.0) -> None:
         """A holder of whom nothing is known yet, but how many seconds it takes to answer."""
-        self._holders[key] = _Holder(latency=latency)
+        self._holders[key] = Holder(self._each, self._limits, latency)
 
     def remove_holder(self, key: Hashable) -> None:
         """A holder is gone; what it owes is free for others."""
@@ -249,19 +187,8 @@ class ChunkPicker:
     # --- what comes ---
 
     def begins(self, key: Hashable, now: float) -> None:
-        """A holder begins to answer what it was asked for first.
-
-        If nothing came since an earlier answer, so much more should have been on its way; else perhaps less would do.
-        """
-        holder = self._holders[key]
-        asked_at = holder.queue[0].asked_at
-        dry = now - max(asked_at, holder.heard)
-        if asked_at >= holder.heard:
-            holder.latency = (holder.latency + dry) / 2
-        elif dry * holder.rate > _DRY * self._each:
-            holder.latency += dry / 2
-        else:
-            holder.latency *= _LESS
+        """A holder begins to answer what it was asked for first."""
+        self._holders[key].begins(now)
 
     def heard(self, key: Hashable, count: int, now: float) -> None:
         """So many bytes of chunks came from a holder."""
@@ -269,22 +196,13 @@ class ChunkPicker:
         if holder.busy:
             holder.busy = False
             self._recount_asked()
-        holder.heard = holder.delivered_at = now
-        holder.window_bytes += count
-        seconds = now - holder.window_from
-        # A shorter time says more about who was scheduled when than about the holder; but for its first answer.
-        if seconds >= self._limits.request_time / 4 or (seconds > 0 and not holder.rate):
-            rate = holder.window_bytes / max(seconds - holder.window_latency, seconds / 4)
-            holder.rate = (holder.rate + rate) / 2 if holder.rate else rate
-            holder.window_from, holder.window_latency, holder.window_bytes = now, 0.0, 0
+        holder.hear(count, now)
 
     def answered(self, key: Hashable) -> None:
         """A holder has answered what it was asked for first. What that did not bring is free again."""
         holder = self._holders[key]
-        request = holder.queue.popleft()
-        holder.owed -= request.count
+        request = holder.take_answered()
         if request.is_any:
-            holder.choices -= 1
             if not holder.choices:
                 del self._choosing[holder]
             return
@@ -307,49 +225,27 @@ class ChunkPicker:
     def assign(self, key: Hashable, now: float) -> Assignment | None:
         """What to ask a holder for next, which then counts as asked for; None if there is nothing now."""
         holder = self._holders[key]
-        if not self._has_room(holder):
+        if not holder.has_room(sum(bool(other.queue) for other in self._holders.values())):
             return None
         free = self._missing & ~self._asked & ~self._in_hand & holder.has
         if holder.whole and self._held & free:
             if not free & ~self._held and self._others_deliver(free, now):
                 return None
             free = free & ~self._held or free
-        budget = self._budget(holder)
+        budget = holder.budget()
         its_choice = holder.whole and (budget == 1 or self._held > 0)
         free = self._uncommitted(holder, free, its_choice, now)
         if not free:
             return self._take_over(holder, now)
         return self._assign_any(holder, free, now) if its_choice else self._assign_run(holder, free, budget, now)
 
-    def _has_room(self, holder: _Holder) -> bool:
-        """Whether a holder should be asked for more than it owes.
-
-        What is on its way covers the time of two requests, and the time that a request takes to be answered: else a
-        distant holder, however fast, would give only one request's worth in that time. But where waiting for it costs
-        little, because it is near, slow, or one of many at work, one chunk is asked for at a time: what is asked for
-        early is chosen without knowing what others get meanwhile.
-        """
-        if not holder.queue:
-            return True
-        if len(holder.queue) < self._limits.requests_ahead:
-            at_work = sum(bool(other.queue) for other in self._holders.values())
-            if holder.latency * holder.rate * _FAR >= at_work * self._each:
-                return True
-        window = holder.rate * (2 * self._limits.request_time + holder.latency)
-        return holder.owed * self._each < min(window, 2 * self._limits.max_request)
-
-    def _budget(self, holder: _Holder) -> int:
-        """How many chunks one request is for."""
-        most = min(holder.rate * self._limits.request_time, self._limits.max_request)
-        return max(1, int(most) // self._each)
-
-    def _uncommitted(self, holder: _Holder, free: int, its_choice: bool, now: float) -> int:
+    def _uncommitted(self, holder: Holder, free: int, its_choice: bool, now: float) -> int:
         """Leave out what seeds may be sending as their own choice.
 
         Where others leave nothing, all of it will do, as long as most of it is not on its way. The holder itself will
         not choose twice what it sends; but as long as its choice is open, no run is asked from what it chooses from.
         """
-        own = [request.bits for request in holder.queue if request.is_any] if holder.choices else []
+        own = holder.choice_sets()
         if its_choice and free.bit_count() <= len(own):
             return 0
         if not self._choosing:
@@ -358,8 +254,8 @@ class ChunkPicker:
             free &= ~_union(own)
         committed = coming = 0
         for other in self._choosing:
-            if other is not holder and not self._is_stalled(other, now):
-                committed |= _union(request.bits for request in other.queue if request.is_any)
+            if other is not holder and not other.is_stalled(now):
+                committed |= _union(other.choice_sets())
                 coming += other.choices
         left = free & ~committed or (free if free.bit_count() > 2 * (coming + len(own)) else 0)
         if its_choice and not left & ~_union(own) and left.bit_count() <= len(own):
@@ -375,27 +271,19 @@ class ChunkPicker:
         for other in self._holders.values():
             if other.whole or other.delivered_at is None or not other.has & self._missing:
                 continue
-            if now - other.delivered_at > self._patience(other):
+            if now - other.delivered_at > other.patience():
                 continue
             if not other.rate:
                 return True
             rate += other.rate
         return free.bit_count() * self._each < rate * self._limits.seed_spared
 
-    def _patience(self, holder: _Holder) -> float:
-        """How long a holder may be silent."""
-        usual = _STALLED * self._each / holder.rate if holder.rate else 0.0
-        return max(self._limits.end_game_after, usual)
-
-    def _is_stalled(self, holder: _Holder, now: float) -> bool:
-        return bool(holder.queue) and (holder.busy or now - holder.heard > self._patience(holder))
-
-    def _assign_any(self, holder: _Holder, free: int, now: float) -> Assignment:
+    def _assign_any(self, holder: Holder, free: int, now: float) -> Assignment:
         """Let a seed choose: as long as it can from what it chooses from already, so that others have the rest.
 
         Else from none of that, since it would be sent twice. (`_uncommitted` has left more than that.)
         """
-        own = [request.bits for request in holder.queue if request.is_any]
+        own = holder.choice_sets()
         bits = _union(own) & free
         if bits.bit_count() <= len(own):
             free &= ~bits
@@ -410,7 +298,7 @@ class ChunkPicker:
             return self._ask(holder, Assignment(first, first), now)
         return self._ask(holder, Assignment(any=bits), now)
 
-    def _assign_run(self, holder: _Holder, free: int, budget: int, now: float) -> Assignment:
+    def _assign_run(self, holder: Holder, free: int, budget: int, now: float) -> Assignment:
         if holder.whole:
             turn = holder.cursor
         else:
@@ -421,17 +309,12 @@ class ChunkPicker:
         holder.cursor = last + 1
         return self._ask(holder, Assignment(first, last), now)
 
-    def _ask(self, holder: _Holder, assignment: Assignment, now: float) -> Assignment:
+    def _ask(self, holder: Holder, assignment: Assignment, now: float) -> Assignment:
         """Note what a holder is asked for."""
         bits = assignment.bits
         count = 1 if assignment.any else assignment.last - assignment.first + 1
-        if not holder.queue:
-            holder.heard = holder.window_from = now
-            holder.window_latency, holder.window_bytes = holder.latency, 0
-        holder.queue.append(_Request(bits, count, bool(assignment.any), now))
-        holder.owed += count
+        holder.ask(Request(bits, count, bool(assignment.any), now))
         if assignment.any:
-            holder.choices += 1
             self._choosing[holder] = None
         elif not holder.busy:
             self._asked |= bits
@@ -439,15 +322,12 @@ class ChunkPicker:
 
     # --- the end game ---
 
-    def _take_over(self, holder: _Holder, now: float) -> Assignment | None:
+    def _take_over(self, holder: Holder, now: float) -> Assignment | None:
         """Ask for a chunk that another holder owes and would deliver much later, the latest one first."""
         wanted = self._missing & ~self._in_hand & holder.has
         if not wanted:
             return None
-        if holder.rate:
-            soon = holder.latency + (holder.owed + 1) * self._each / holder.rate
-        else:
-            soon = self._limits.end_game_after
+        soon = holder.soon()
         bits, latest = 0, max(_MUCH_LATER * soon, self._limits.idle_recheck)
         early = self._is_early(holder)
         for owed, due in self._owed_by_one(holder, now):
@@ -458,7 +338,7 @@ class ChunkPicker:
         chunk = bits.bit_length() - 1  # the last one of a run is what its holder comes to last
         return self._ask(holder, Assignment(chunk, chunk, taken_over=True), now)
 
-    def _is_early(self, holder: _Holder) -> bool:
+    def _is_early(self, holder: Holder) -> bool:
         """Whether there is more to ask others for, so that what is owed by somebody who is merely slow can wait.
 
         In a swarm, a partial holder often has nothing but what others were asked for already. What it would send twice
@@ -470,7 +350,7 @@ class ChunkPicker:
         unasked = some & self._missing & ~self._asked & ~self._in_hand
         return unasked.bit_count() > 2 * sum(other.choices for other in self._choosing)
 
-    def _owed_by_one(self, holder: _Holder, now: float) -> list[tuple[int, float]]:
+    def _owed_by_one(self, holder: Holder, now: float) -> list[tuple[int, float]]:
         """What others owe, and in how many seconds it is due; but for what two live ones were asked for already."""
         once = twice = 0
         live: list[tuple[int, float]] = []
@@ -479,7 +359,7 @@ class ChunkPicker:
             if other is holder:
                 continue
             ahead = 0
-            is_stalled = self._is_stalled(other, now)
+            is_stalled = other.is_stalled(now)
             for request in other.queue:
                 if is_stalled:
                     stalled |= request.bits
@@ -488,19 +368,11 @@ class ChunkPicker:
                     twice |= once & request.bits
                     once |= request.bits
                 ahead += 1 if request.is_any else (request.bits & self._missing).bit_count()
-                live.append((request.bits, self._due_in(other, ahead, now)))
+                live.append((request.bits, other.due_in(ahead, now)))
         for request in holder.queue:
             once |= request.bits
             twice |= request.bits
         return [(stalled & ~once, _NEVER), *((bits & ~twice, due) for bits, due in live)]
-
-    def _due_in(self, holder: _Holder, ahead: int, now: float) -> float:
-        """In how many seconds a holder will have delivered a request that ends `ahead` chunks from now.
-
-        One that is late, or that has not delivered anything yet, is reckoned to need as long again.
-        """
-        expected = holder.heard + (ahead * self._each / holder.rate if holder.rate else 0.0)
-        return abs(expected - now)
 
 
 def _union(sets: Iterable[int]) -> int:

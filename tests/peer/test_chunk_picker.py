@@ -140,38 +140,6 @@ def test_one_that_runs_dry_has_more_on_its_way_next_time() -> None:
     assert len(all_assignments(picker, "a", 1.4)) > 2
 
 
-def test_the_rate_is_measured() -> None:
-    picker = picker_of(1000)
-    add_part(picker, "a", *range(900))
-    for now in (0.1, 0.2, 0.3, 0.4):
-        (assignment,) = all_assignments(picker, "a", now - 0.1)[:1]
-        bring(picker, "a", assignment, now, now - 0.1)
-    assert picker._holders["a"].rate == pytest.approx(MIN_CHUNK / 0.1, rel=0.01)
-
-
-def test_latency_does_not_count_against_the_rate() -> None:
-    """Else a distant holder, fast as it may be, would be taken for a slow one, and be asked for little."""
-    picker = picker_of(1000)
-    picker.add_holder("a", 0.08)
-    picker.set_only("a", [(0, 900)], 0)
-    assignment = picker.assign("a", 0)
-    assert assignment is not None
-    bring(picker, "a", assignment, 0.1, 0.08)
-    assert picker._holders["a"].rate == pytest.approx(MIN_CHUNK / 0.025, rel=0.01)  # a quarter of all of it, at least
-    assert len(all_assignments(picker, "a", 0.1)) > 2
-
-
-def test_what_came_in_no_time_says_nothing_of_the_rate() -> None:
-    """Two answers that had both arrived while this program was busy."""
-    picker = picker_of(1000)
-    add_part(picker, "a", *range(900), rate=SLOW)
-    picker.assign("a", 0)
-    picker.heard("a", MIN_CHUNK, 0.25)
-    before = picker._holders["a"].rate
-    picker.heard("a", MIN_CHUNK, 0.250001)
-    assert picker._holders["a"].rate == before
-
-
 # --- several ---
 
 
@@ -293,7 +261,7 @@ def test_a_seed_is_asked_for_nothing_more_where_others_leave_only_what_it_choose
         add_seed(picker, key)
         picker._ask(picker._holders[key], Assignment(any=choice), 0)
         picker._holders[key].rate = 5 * SLOW
-    assert picker._has_room(picker._holders["a"])
+    assert picker._holders["a"].has_room(at_work=2)
     assert picker.assign("a", 0) is None
 
 
