@@ -34,7 +34,7 @@
     │   └── SourceChanged           a shared file shrank or changed while it was being sent
     ├── CallError                   a call of another node's method brought no result
     │   ├── NodeNotFound            nobody knows where the node is, or who has the service
-    │   ├── NetworkFailed           it cannot be reached, was cut off, or somebody else answers in its place
+    │   ├── NetworkFailed           it, or whoever knows where it is, cannot be reached; cut off; somebody else answers
     │   ├── CallTimedOut            there was no answer in time
     │   ├── Refused                 the node does not do it; carries the reply's code
     │   └── Fault                   the method was called, and failed; carries the fault's code
@@ -207,7 +207,7 @@ class NodeNotFound(CallError):
 
 
 class NetworkFailed(CallError):
-    """The node cannot be reached, the connection was cut off, or the answer is not the node's.
+    """The node, or whoever knows where it is, cannot be reached; the connection was cut off; or another node answers.
 
     Attributes:
         may_have_run: whether the call may have been carried out all the same.

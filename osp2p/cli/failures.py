@@ -72,7 +72,7 @@ def _complain(console: Console, causes: Sequence[BaseException]) -> int:
 
         with suppress(StoreError):  # standard output is full, and standard error says what there is to say
             console.records({"event": "error", **error_fields(cause)} for cause in ours)
-    _say(console, map(_sentence, causes))
+    _say(console, (text for cause in causes for text in (_sentence(cause), *getattr(cause, "__notes__", ()))))
     return USAGE if usage else exit_code_of_files(0, ours)
 
 
@@ -83,7 +83,8 @@ def _unexpected_sentence(cause: BaseException) -> str:
 
 
 def _sentence(cause: BaseException) -> str:
-    hint = HINTS.get(type(cause)) if isinstance(cause, Osp2pError) else None
+    reasons = [reason for reason in (cause, cause.__cause__) if isinstance(reason, Osp2pError)]
+    hint = next((HINTS[type(reason)] for reason in reasons if type(reason) in HINTS), None)
     return f"{cause}; {hint}" if hint else str(cause)
 
 

@@ -216,6 +216,7 @@ async def _fetch_plan(
                         event = _at_stdout(event)
                     display.show(event)
             await _tell_of_directories(node, display, set(matched.names).difference(links))
+            _tell_of_silence(node, display)
     finally:
         display.close()
     return display.summarise()
@@ -234,6 +235,13 @@ async def _tell_of_directories(node: Node, display: Display, words: Collection[b
                 display.show(
                     Remark(word, f"{count_of(len(below), 'file')} below a directory of this name: -r fetches it")
                 )
+
+
+def _tell_of_silence(node: Node, display: Display) -> None:
+    """Where somebody may know of a file that nobody else has, and has not answered, say so."""
+    silent = node.overlay.silent_joins() if node.overlay is not None else []
+    if display.nobody_has and silent:
+        display.show(Remark(display.nobody_has[0], f"others may have it: no answer from {', '.join(silent)}"))
 
 
 def _options(arguments: Namespace) -> GetOptions:

@@ -48,7 +48,7 @@ class Maintenance:
         self._looked = looked
         self._round_pause = _FIRST_ROUND
         #: Where there should be nodes, and whether one with a fitting id has answered there.
-        self._joins: dict[Address, bool] = {}
+        self.joins: dict[Address, bool] = {}
         self._saved: list[Contact] = []
         self._pause = engine.limits.join_first
         self._asking = 0
@@ -79,8 +79,8 @@ class Maintenance:
     def add_joins(self, joins: Iterable[Address], now: float) -> None:
         """Take in more addresses at which there should be nodes."""
         for address in joins:
-            if address not in self._joins:
-                self._joins[address] = False
+            if address not in self.joins:
+                self.joins[address] = False
                 self._engine.named.add(address)
                 self._ask(address, now)
 
@@ -98,18 +98,18 @@ class Maintenance:
             if isinstance(answer, Failure) and answer.network not in (b"", self._engine.network):
                 self.other_network = address
                 self._changed()
-            if isinstance(answer, Response) and address in self._joins:
-                reached, self._joins[address] = (
-                    self._joins[address],
+            if isinstance(answer, Response) and address in self.joins:
+                reached, self.joins[address] = (
+                    self.joins[address],
                     self._engine.is_fit(Contact(answer.sender, address)),
                 )
-                if not reached and self._joins[address] and self.connected:
+                if not reached and self.joins[address] and self.connected:
                     self._fill(then)  # there may be a whole network behind it
 
         self._engine.ask(address, b"find_node", {b"target": family.own}, now, ended, expected=expected)
 
     def _try_to_join(self, now: float) -> None:
-        for address in self._joins:
+        for address in self.joins:
             self._ask(address, now)
         for contact in self._saved:
             self._ask(contact.address, now, contact.id)
@@ -127,7 +127,7 @@ class Maintenance:
 
     def _introduce(self, now: float) -> None:
         """Make ourselves known under another id."""
-        for address in self._joins:
+        for address in self.joins:
             self._ask(address, now)
         if self.connected:
             self._fill(now)
@@ -170,7 +170,7 @@ class Maintenance:
             return
         for family in self._engine.families.values():
             self._searches.find_nodes(family.own, now, _ignore, from_outside=True)
-        for address in self._joins:
+        for address in self.joins:
             self._ask(address, now)
         self._own_pause *= 2
         self._own_again = now + self._own_pause
@@ -192,11 +192,11 @@ class Maintenance:
         self._looked(known, now)
         pause = self._round_pause
         self._round_pause = min(_ROUND, 1.5 * self._round_pause)
-        if known == 0 or not all(self._joins.values()):
+        if known == 0 or not all(self.joins.values()):
             pause = self._pause
             self._pause = min(2 * self._pause, engine.limits.join_most)
             if known:
-                for address in [address for address, reached in self._joins.items() if not reached]:
+                for address in [address for address, reached in self.joins.items() if not reached]:
                     self._ask(address, now)
         engine.timers.at(now + pause * engine.rng.uniform(0.5, 1.0), self._round)
 

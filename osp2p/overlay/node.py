@@ -91,7 +91,6 @@ class Overlay:
         self._searches = Searches(engine)
         self._publisher = Publisher(engine.timers, engine.limits, engine.rng)
         self._maintenance = Maintenance(engine, self._searches, self._note_change, self._publisher.note_size)
-        self._tried: list[Address] = []
         self._unknown_hosts: list[str] = []
         self._said_joined: bool | None = None
         self._changed = trio.Event()
@@ -209,9 +208,7 @@ class Overlay:
 
     def join(self, addresses: Iterable[Address]) -> None:
         """Join through further nodes."""
-        new = [address for address in addresses if address not in self._tried]
-        self._tried += new
-        self._maintenance.add_joins(new, trio.current_time())
+        self._maintenance.add_joins(addresses, trio.current_time())
         self._flush()
 
     def _note_change(self) -> None:
@@ -231,7 +228,7 @@ class Overlay:
         if connected:
             self._report(OverlayJoined(self.status().neighbours))
         else:
-            self._report(OverlayAlone(tuple(self._tried), self._maintenance.other_network))
+            self._report(OverlayAlone(tuple(self._maintenance.joins), self._maintenance.other_network))
 
     @property
     def connected(self) -> bool:
@@ -249,17 +246,21 @@ class Overlay:
                 await self._changed.wait()
         if self._maintenance.connected:
             return
-        tried = [*map(str, self._tried), *(f"{host} has no address" for host in self._unknown_hosts)]
-        where = ", ".join(tried) or "no node to join through is known"
+        where = ", ".join(self.silent_joins()) or "no node to join through is known"
         if self._maintenance.other_network is not None:
             raise OverlayUnreachable(
                 f"the node at {self._maintenance.other_network} belongs to another network than {self.network}"
             )
         raise OverlayUnreachable(f"no node of the overlay answers ({where})")
 
+    def silent_joins(self) -> list[str]:
+        """Where nodes to join through should be, and none has answered yet; hosts without an address are among them."""
+        silent = [str(address) for address, reached in self._maintenance.joins.items() if not reached]
+        return [*silent, *(f"{host} has no address" for host in self._unknown_hosts)]
+
     def _is_elsewhere(self) -> bool:
         """Whether the one node that we know of belongs to another network, so that there is nothing to wait for."""
-        return self._maintenance.other_network is not None and len(self._tried) == 1
+        return self._maintenance.other_network is not None and len(self._maintenance.joins) == 1
 
     async def wait_settled(self, seconds: float) -> bool:
         """Wait until the node has found its place. Returns: whether it has, in time."""

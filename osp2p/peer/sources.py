@@ -34,7 +34,8 @@ class Sources:
     """Several sources as if they were one: all are asked at a time, and what they say is put together.
 
     Once one has given an answer that will do, the others have `Limits.source_patience` left: what they would have said
-    is asked for again later, as long as the file is being fetched. An error is raised only if none answers.
+    is asked for again later, as long as the file is being fetched. An error is raised only if none answers: that of
+    the first source, with the others' sentences as its notes.
     """
 
     def __init__(self, sources: Sequence[HolderSource], limits: Limits) -> None:
@@ -67,14 +68,14 @@ class Sources:
         if len(self._sources) == 1:
             return [await question(self._sources[0])]
         answers: dict[int, Answer] = {}
-        failures: list[Osp2pError] = []
+        failures: dict[int, Osp2pError] = {}
         ends = trio.CancelScope()
 
         async def ask(index: int, source: HolderSource) -> None:
             try:
                 answer = answers[index] = await question(source)
             except (TrackerError, OverlayError, NobodyHasIt) as error:
-                failures.append(error)
+                failures[index] = error
                 return
             if will_do(answer):
                 ends.deadline = min(ends.deadline, trio.current_time() + self._limits.source_patience)
@@ -84,5 +85,8 @@ class Sources:
                 for index, source in enumerate(self._sources):
                     nursery.start_soon(ask, index, source)
         if not answers:
-            raise failures[0]
+            first, *others = (failures[index] for index in sorted(failures))
+            for other in others:
+                first.add_note(str(other))
+            raise first
         return [answers[index] for index in sorted(answers)]

@@ -14,6 +14,7 @@ from osp2p.errors import (
     NetworkFailed,
     NodeNotFound,
     Osp2pError,
+    OverlayError,
 )
 from osp2p.limits import Limits
 from osp2p.net import Network
@@ -230,10 +231,13 @@ class Caller:
 
         Raises:
             NodeNotFound.
+            NetworkFailed: nobody can be asked.
         """
         try:
             item = await self._directory.find(bytes.fromhex(to))
             contact = read_contact(item, to, self._limits.max_contact_addresses) if item is not None else None
+        except OverlayError as error:
+            raise NetworkFailed(f"cannot ask where {to} is: {error}") from error
         except Osp2pError as error:
             raise NodeNotFound(f"cannot find {to}: {error}") from error
         addresses = contact.addresses if contact is not None else ()

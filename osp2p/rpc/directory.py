@@ -24,7 +24,11 @@ class Directory(Protocol):
         """
 
     async def find(self, target: bytes) -> MutableItem | None:
-        """The newest signed item of a target, if anybody has one."""
+        """The newest signed item of a target, if anybody has one.
+
+        Raises:
+            OverlayError: nobody can be asked.
+        """
 
     async def announce(self, service: str, port: int) -> None:
         """Say that this host has a service at a port.
@@ -34,7 +38,11 @@ class Directory(Protocol):
         """
 
     async def providers(self, service: str) -> Sequence[Address]:
-        """Who says that he has a service."""
+        """Who says that he has a service.
+
+        Raises:
+            OverlayError: nobody can be asked.
+        """
 
 
 class MemoryDirectory:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import trio
 
-from osp2p.errors import CallError, CallTimedOut, NetworkFailed, NodeNotFound, Osp2pError
+from osp2p.errors import CallError, CallTimedOut, NetworkFailed, NodeNotFound, OverlayError
 from osp2p.limits import Limits
 from osp2p.net.groups import one_error
 from osp2p.overlay.identifier import distance
@@ -68,6 +68,7 @@ class Finder:
 
         Raises:
             NodeNotFound: nobody has it.
+            NetworkFailed: nobody can be asked.
         """
         found: list[Provider] = []
         async with self.open_search(service) as search:
@@ -98,8 +99,8 @@ class Finder:
                 send.send_nowait(Provider(self._own, self._services.service(service).version))
             try:
                 claimed = await self._directory.providers(service)
-            except Osp2pError as error:
-                raise NodeNotFound(f"cannot ask who has the service {service}: {error}") from error
+            except OverlayError as error:
+                raise NetworkFailed(f"cannot ask who has the service {service}: {error}") from error
             async with trio.open_nursery() as nursery:
                 possible = [where for where in dict.fromkeys(claimed) if self._directory.local or not where.is_loopback]
                 for where in possible[: self._limits.max_providers]:

@@ -13,7 +13,14 @@ import pytest
 from osp2p.cli.arguments import UsageError
 from osp2p.cli.console import Console
 from osp2p.cli.failures import HINTS, report_failure
-from osp2p.errors import NobodyHasIt, Stalled, TrackerRefused, TrackerUnreachable
+from osp2p.errors import (
+    NetworkFailed,
+    NobodyHasIt,
+    OverlayUnreachable,
+    Stalled,
+    TrackerRefused,
+    TrackerUnreachable,
+)
 
 
 def report(error: BaseException, *, json: bool = False) -> tuple[int, str, str]:
@@ -37,6 +44,18 @@ def test_one_error_is_one_line_and_its_code() -> None:
 def test_hints_say_what_to_do() -> None:
     code, _, err = report(TrackerUnreachable("no tracker answers at x"))
     assert (code, err) == (4, f"osp2p get: no tracker answers at x; {HINTS[TrackerUnreachable]}\n")
+
+
+def test_what_an_error_follows_from_has_its_hint_too() -> None:
+    error = NetworkFailed("cannot ask")
+    error.__cause__ = OverlayUnreachable("nobody answers")
+    assert report(error)[::2] == (4, f"osp2p get: cannot ask; {HINTS[OverlayUnreachable]}\n")
+
+
+def test_what_others_said_is_a_line_of_its_own() -> None:
+    error = NobodyHasIt("nobody")
+    error.add_note("no answer from x")
+    assert report(error)[::2] == (3, "osp2p get: nobody\nosp2p get: no answer from x\n")
 
 
 def test_a_group_of_errors_is_taken_apart() -> None:

@@ -75,7 +75,11 @@ async def test_networks_are_kept_apart(world: World) -> None:
 async def test_what_is_not_there(world: World) -> None:
     async with sharer(world) as (_, place):
         assert (await world.run("find", "cow.txt", "--join", place)).code == NOBODY_HAS_IT
-        assert (await world.run("get", "cow.txt", "--join", place)).code == NOBODY_HAS_IT
+        missing = await world.run("get", "cow.txt", "--join", place)
+        assert (missing.code, missing.err) == (NOBODY_HAS_IT, b"cow.txt: nobody has it\n")
+        dead = await world.run("get", "cow.txt", "--join", place, "--join", "127.0.0.1:1")
+        assert dead.code == NOBODY_HAS_IT
+        assert dead.err.endswith(b"cow.txt: others may have it: no answer from 127.0.0.1:1\n")
         assert (await world.run("find", "a" * 40, "--join", place)).code == NOBODY_HAS_IT
 
 

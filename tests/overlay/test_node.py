@@ -31,6 +31,7 @@ def options_for(*others: Overlay, **more: bool | str | Path) -> OverlayOptions:
 async def test_two_nodes_find_what_is_announced() -> None:
     async with open_overlay(OverlayOptions()) as one, open_overlay(options_for(one)) as two:
         await two.wait_connected(5)
+        assert two.silent_joins() == []
         two.publish([KEY], 7777)
         assert await two.wait_published(5)
         async with open_overlay(options_for(one, read_only=True)) as asker:
@@ -79,6 +80,7 @@ async def test_a_host_without_an_address_is_named(autojump_clock: MockClock) -> 
     async with open_overlay(options, port=9, datagrams=_Nameless("20.1.1.1")) as one:
         with pytest.raises(OverlayUnreachable, match=r"20\.1\.1\.2:9, nosuch\.example has no address"):
             await one.wait_connected(1)
+        assert one.silent_joins() == ["20.1.1.2:9", "nosuch.example has no address"]
 
 
 async def test_networks_are_kept_apart() -> None:
@@ -116,6 +118,7 @@ async def test_both_families_of_one_host() -> None:
         open_overlay(OverlayOptions(joins=[("::1", one.port)])) as two,
     ):
         await two.wait_connected(5)
+        assert two.silent_joins() == []
         two.publish([KEY], 7777)
         assert await two.wait_published(5)
         assert Address("::1", 7777) in await one.find_peers(KEY)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from osp2p.errors import Fault, NodeNotFound, Refused, StoreError
+from osp2p.errors import Fault, NetworkFailed, NodeNotFound, Refused, StoreError
 from osp2p.limits import Limits
 from osp2p.overlay.node import OverlayOptions
 from osp2p.peer import Node, open_node
@@ -47,9 +47,9 @@ async def test_a_node_is_called_where_it_says_that_it_listens(tmp_path: Path) ->
         assert await one.call(address, "greeter.hello", "me") == "hello me"
         with pytest.raises(Fault):
             await two.call(f"{address}@127.0.0.1:{port}", "greeter.hello")
-        with pytest.raises(NodeNotFound, match="no overlay"):
+        with pytest.raises(NetworkFailed, match="no overlay"):
             await two.call("ab" * 20, "greeter.hello", "you")
-        with pytest.raises(NodeNotFound, match="no overlay"):
+        with pytest.raises(NetworkFailed, match="no overlay"):
             await two.find_service("greeter")
 
 

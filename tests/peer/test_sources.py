@@ -70,8 +70,9 @@ async def test_one_that_fails_holds_nobody_up(autojump_clock: MockClock) -> None
     gone = OverlayUnreachable("nobody")
     assert (await ask(Source(ALICE), Source(error=gone)))[0] == [ALICE]
     assert (await ask(Source(error=gone, after=3), Source(ALICE, after=1)))[0] == [ALICE]
-    with pytest.raises(TrackerUnreachable):
-        await ask(Source(error=TrackerUnreachable("no tracker")), Source(error=gone, after=1))
+    with pytest.raises(TrackerUnreachable, match="no tracker") as failed:
+        await ask(Source(error=TrackerUnreachable("no tracker"), after=1), Source(error=gone))
+    assert failed.value.__notes__ == ["nobody"], "what the others said is not lost"
 
 
 async def test_without_any_source() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -22,10 +23,12 @@ from osp2p.errors import (
     MalformedLine,
     NetworkFailed,
     NodeNotFound,
+    OverlayUnreachable,
     Refused,
 )
 from osp2p.limits import Limits
 from osp2p.net import Connection, MemoryNetwork
+from osp2p.overlay.item import MutableItem
 from osp2p.rpc.calls import Calls, parse_target
 from osp2p.rpc.contact import read_contact, sign_contact
 from osp2p.rpc.directory import MemoryDirectory
@@ -245,6 +248,31 @@ async def test_nobody_is_found_where_nobody_is(
         assert not failed.value.may_have_run
         with pytest.raises(NetworkFailed, match="another node listens there"):
             await caller.calls.call(f"{ADDRESS}@{caller.where}", "clock.add", 1)
+
+
+class Unreachable(MemoryDirectory):
+    """A directory behind a network that is down."""
+
+    async def find(self, target: bytes) -> MutableItem | None:
+        raise OverlayUnreachable("nobody answers")
+
+    async def providers(self, service: str) -> Sequence[Address]:
+        raise OverlayUnreachable("nobody answers")
+
+
+async def test_a_directory_that_cannot_be_asked_is_the_networks_fault(
+    autojump_clock: MockClock, networks: Networks
+) -> None:
+    async with open_peer(networks[0], Unreachable()) as caller:
+        for ask in (
+            lambda: caller.calls.call(ADDRESS, "clock.add", 1),
+            lambda: caller.calls.call_any("clock.add", 1),
+            lambda: caller.calls.call_all("clock.add", 1),
+            lambda: caller.calls.find_service("clock"),
+        ):
+            with pytest.raises(NetworkFailed, match="nobody answers") as failed:
+                await ask()
+            assert not failed.value.may_have_run
 
 
 async def test_a_node_is_followed_to_another_place(
