@@ -77,7 +77,7 @@ class Node(FetchingNode, CallingNode):
         self._report = report
         self._starting = trio.Lock()
         self._listeners: list[Listener] = []
-        self._serving = False
+        self._known = False
         self._membership: Membership | None = None
         self._sources = Sources([self._trackers] if trackers else [], limits)
         self._alias = alias
@@ -121,15 +121,13 @@ class Node(FetchingNode, CallingNode):
             TrackerError: no tracker took us. The node goes on trying; call again to ask again.
         """
         async with self._starting:
-            if not self._serving:
+            if not self._known:
                 # What waits comes first: whoever is cancelled there has begun nothing, and a later call begins it all.
                 trackers = [(await self._resolve(host), port) for host, port in self.tracker_addresses]
                 if not self._listeners:
-                    self._listeners = await self._listen()
-                self._serving = True
+                    await self._open()
+                self._known = True
                 self._report(Listening(self._listeners[0].address))
-                for listener in self._listeners:
-                    self._nursery.start_soon(serve_visits, listener, self._serve_one, self._admission)
                 for hosts, port in trackers:
                     self._announce(hosts, port)
                 if self._membership is not None:
@@ -183,7 +181,7 @@ class Node(FetchingNode, CallingNode):
         if membership.options.read_only:
             await membership.start(0)
         else:
-            self._listeners = await self._listen()
+            await self._open()
         assert membership.source is not None
         sources: list[HolderSource] = [self._trackers] if self.tracker_addresses else []
         self._sources = Sources([*sources, membership.source], self._limits)
@@ -193,11 +191,13 @@ class Node(FetchingNode, CallingNode):
         """The overlay that this node is in."""
         return self._membership.overlay if self._membership is not None else None
 
-    async def _listen(self) -> list[Listener]:
-        """Open the ports: with that of the overlay, if one is joined and not only asked."""
+    async def _open(self) -> None:
+        """Open the ports, with that of the overlay, if one is joined and not only asked; and answer there."""
         membership = self._membership
         beside = membership.start if membership is not None and membership.overlay is None else None
-        return await open_ports(self._network, self._port, beside)
+        self._listeners = await open_ports(self._network, self._port, beside)
+        for listener in self._listeners:
+            self._nursery.start_soon(serve_visits, listener, self._serve_one, self._admission)
 
     async def share(self, directory: Path) -> int:
         """Share a directory, live, until the node ends.

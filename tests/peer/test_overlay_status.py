@@ -104,3 +104,14 @@ async def test_a_node_tells_its_own_machine_alone(tmp_path: Path) -> None:
         address = await node.listen()
         with pytest.raises(NobodyHasIt):
             await ask_status(TcpNetwork(), "127.0.0.1", address.port, DEFAULT)
+
+
+async def test_a_node_that_shares_nothing_yet_answers_at_its_port(tmp_path: Path) -> None:
+    """Its port is open from the beginning, for that of the overlay has the same number: then it answers, too."""
+    async with open_node(overlay=OverlayOptions(), cache=tmp_path / "cache", port=0) as node:
+        assert node.overlay is not None
+        status = await ask_status(TcpNetwork(), "127.0.0.1", node.overlay.port, DEFAULT)
+        assert status.port == node.overlay.port
+        assert (await node.listen()).port == node.overlay.port
+        again = await ask_status(TcpNetwork(), "127.0.0.1", node.overlay.port, DEFAULT)
+        assert again.port == node.overlay.port
