@@ -52,7 +52,7 @@ async def serve(arguments: Namespace, console: Console) -> int:
 
     def show(event: Event) -> None:
         if console.json:
-            console.records([event_record(event)])
+            console.news([event_record(event)])
         elif (line := event_line(event)) is not None:
             console.note(line)
 

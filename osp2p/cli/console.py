@@ -6,14 +6,15 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
-from osp2p.cli.text import escape, json_line
+from osp2p.cli.outlet import Outlet
+from osp2p.cli.text import count_of, escape, json_line
 from osp2p.errors import DiskFull, Osp2pError, StoreError
 
 STDOUT_FILENO = 1
@@ -21,6 +22,9 @@ STDERR_FILENO = 2
 
 #: The variable that asks for tracebacks.
 DEBUG_VARIABLE = "OSP2P_DEBUG"
+
+#: A stream, whether the line may be lost, and the line.
+_Line = tuple[TextIO, bool, str]
 
 TRACEBACK_HINT = f"{DEBUG_VARIABLE}=1 shows where"
 
@@ -34,7 +38,8 @@ class Console:
     """Two streams and the form in which a command speaks on them.
 
     Every line is escaped here once more, so that no caller can forget it; escaping twice changes nothing. What is no
-    data and cannot be written, because a disk is full, say, is lost: work that goes well does not fail for that.
+    data and cannot be written, because a disk is full, say, is lost: work that goes well does not fail for that. Nobody
+    waits for a reader: see `Outlet`.
 
     Args:
         name: begins each complaint: the command as the user typed it.
@@ -50,7 +55,8 @@ class Console:
         #: Whether nothing is said but data and what went wrong.
         self.quiet = False
         #: What `together` holds back, in order.
-        self._held: list[tuple[TextIO, str]] | None = None
+        self._held: list[_Line] | None = None
+        self._outlets: dict[TextIO, Outlet | None] = {}
         #: Entered around each write; progress bars step aside in it.
         self.aside: Callable[[], AbstractContextManager[object]] = nullcontext
 
@@ -89,25 +95,50 @@ class Console:
         """Write records of data. Raises: as `say`."""
         self._write(self.out, map(json_line, records))
 
+    def news(self, records: Iterable[Mapping[str, object]]) -> None:
+        """Write records of what goes on for as long as the command runs: lost where nobody reads. Raises: as `say`."""
+        self._write(self.out, map(json_line, records), may_be_lost=True)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether data waits for its reader: what is out of date soon need not be written."""
+        outlet = self._outlets.get(self.out)
+        return outlet is not None and outlet.is_behind
+
     def say_raw(self, data: bytes) -> None:
         """Write bytes of data as they are. Raises: as `say`."""
         with self._errors_of(self.out):
-            self.out.flush()
-            self.out.buffer.write(data)
-            self.out.buffer.flush()
+            outlet = self._outlet(self.out)
+            if outlet is not None:
+                outlet.write(data)
+            else:
+                self.out.buffer.write(data)
 
     def note(self, text: str) -> None:
         """Write one line that is no data, unless silence is wanted. Raises: BrokenPipeError."""
         if not self.quiet:
-            self._write(self.err, [text])
+            self._write(self.err, [text], may_be_lost=True)
 
     def fault(self, text: str) -> None:
         """Write one line that says what went wrong with something that it names. Raises: BrokenPipeError."""
-        self._write(self.err, [text])
+        self._write(self.err, [text], may_be_lost=True)
 
     def complain(self, text: str) -> None:
         """Write one line that says what went wrong with the command. Raises: BrokenPipeError."""
-        self._write(self.err, [f"{self.name}: {text}"])
+        self._write(self.err, [f"{self.name}: {text}"], may_be_lost=True)
+
+    def drain(self, patience: float | None = None) -> None:
+        """Wait until all is written.
+
+        Args:
+            patience: after so many seconds without a reader the rest is given up; None: never.
+
+        Raises: as `say`.
+        """
+        for stream, outlet in self._outlets.items():
+            if outlet is not None:
+                with self._errors_of(stream):
+                    outlet.drain(patience)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -118,26 +149,52 @@ class Console:
         if self._held is not None:
             yield
             return
-        held = self._held = list[tuple[TextIO, str]]()
+        held = self._held = list[_Line]()
         try:
             yield
         finally:
             self._held = None
-            for stream, lines in groupby(held, key=itemgetter(0)):
-                self._put(stream, ["".join(line for _, line in lines)])
+            for (stream, may_be_lost), lines in groupby(held, key=itemgetter(0, 1)):
+                self._put(stream, [line for _, _, line in lines], may_be_lost)
 
-    def _write(self, stream: TextIO, lines: Iterable[str]) -> None:
-        written = (escape(line) + "\n" for line in lines)
+    def _write(self, stream: TextIO, lines: Iterable[str], *, may_be_lost: bool = False) -> None:
+        written = [escape(line) + "\n" for line in lines]
         if self._held is not None:
-            self._held += [(stream, line) for line in written]
+            self._held += [(stream, may_be_lost, line) for line in written]
         else:
-            self._put(stream, written)
+            self._put(stream, written, may_be_lost)
 
-    def _put(self, stream: TextIO, pieces: Iterable[str]) -> None:
+    def _put(self, stream: TextIO, lines: Sequence[str], may_be_lost: bool) -> None:
+        text = "".join(lines)
         with self._errors_of(stream), self.aside():
-            for piece in pieces:
-                stream.write(piece)
-            stream.flush()
+            outlet = self._outlet(stream)
+            stream.flush()  # whatever stepped aside may have written there, too
+            if outlet is None:
+                stream.write(text)
+                stream.flush()
+            elif may_be_lost:
+                outlet.offer(_encoded(stream, text), len(lines))
+            else:
+                outlet.write(_encoded(stream, text))
+            if outlet is not None and self.aside is not nullcontext:
+                outlet.drain()  # the bars come behind it, and do not wait for it themselves
+
+    def _outlet(self, stream: TextIO) -> Outlet | None:
+        """What a stream is written through; None if it is no file of the system's."""
+        if stream not in self._outlets:
+            try:
+                number = stream.fileno()
+            except (OSError, ValueError):
+                self._outlets[stream] = None
+            else:
+                self._outlets[stream] = Outlet(number, lambda lost: _encoded(stream, self._gap(stream, lost)))
+        return self._outlets[stream]
+
+    def _gap(self, stream: TextIO, lost: int) -> str:
+        """The line that stands where lines were lost."""
+        if self.json and stream is self.out:
+            return json_line({"event": "lost", "records": lost}) + "\n"
+        return f"{count_of(lost, 'line')} that nobody read in time left out here\n"
 
     @contextmanager
     def _errors_of(self, stream: TextIO) -> Iterator[None]:
@@ -148,6 +205,10 @@ class Console:
         except OSError as error:
             if stream is self.out:
                 raise _store_error(error, "standard output") from error
+
+
+def _encoded(stream: TextIO, text: str) -> bytes:
+    return text.encode(stream.encoding, stream.errors or "strict")
 
 
 def _store_error(error: OSError, where: str) -> StoreError:

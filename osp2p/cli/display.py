@@ -61,6 +61,8 @@ class Display:
             self.nobody_has.append(event.name)
         kept = self._kept(event)
         if self._console.json:
+            if isinstance(event, TransferProgress) and self._console.is_behind:
+                return  # its reader is behind, and will be told of later progress
             self._console.records([event_record(event) | ({"kept": escape(str(kept))} if kept else {})])
             return
         if self._bars is not None:

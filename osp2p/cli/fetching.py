@@ -72,7 +72,7 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
     def show(event: Event) -> None:
         wanted = arguments.seed is not None or arguments.verbose or isinstance(event, Remark)
         if console.json:
-            console.records([event_record(event)])
+            console.news([event_record(event)])
         elif wanted and news.is_news(event) and (line := event_line(event)):
             console.note(line)
 

@@ -19,6 +19,7 @@ from osp2p.cli.exits import DONE, INTERRUPTED, describe_codes
 from osp2p.cli.failures import report_failure
 from osp2p.cli.signals import Ending
 from osp2p.cli.text import escape
+from osp2p.errors import StoreError
 
 Work = Callable[[Namespace, Console, Ending], int]
 
@@ -350,6 +351,11 @@ def run_command(command: Command, name: str, argv: Sequence[str]) -> int:
 _COLLECTED_AFTER = 20_000
 
 
+#: Seconds that what has been written waits for a reader who takes nothing of it, where a signal has ended the command.
+#: Else it waits for ever, as any program's output does.
+_READER_PATIENCE = 1.0
+
+
 def _guarded(name: str, interrupted: int, run: Callable[[Console, Ending], int]) -> int:
     """Run something so that a signal ends it well and nobody sees a traceback who has not asked for it.
 
@@ -363,6 +369,7 @@ def _guarded(name: str, interrupted: int, run: Callable[[Console, Ending], int])
     try:
         code = run(console, ending)
         sys.stdout.flush()
+        console.drain(_READER_PATIENCE if ending.signalled else None)
         return code
     except KeyboardInterrupt:
         return interrupted
@@ -370,6 +377,9 @@ def _guarded(name: str, interrupted: int, run: Callable[[Console, Ending], int])
         code = report_failure(console, error)
         try:
             sys.stdout.flush()
+            console.drain(_READER_PATIENCE if ending.signalled else None)
+        except StoreError:  # that was said already, or cannot be
+            pass
         except OSError:  # what is still buffered cannot be written either; the interpreter would say so again
             discard_stdout()
         return code

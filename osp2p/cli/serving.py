@@ -116,7 +116,7 @@ class SharingDisplay:
 
     def _show(self, event: Event) -> None:
         if self._console.json:
-            self._console.records([event_record(event)])
+            self._console.news([event_record(event)])
         elif (line := event_line(event)) is not None and self._is_news(event):
             (self._console.fault if isinstance(event, _FAULTS) else self._console.note)(line)
 

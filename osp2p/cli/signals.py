@@ -23,11 +23,13 @@ class Ending:
 
     Attributes:
         code: the exit code; a command that has done its work and only serves on may change it.
+        signalled: whether a signal has ended the work.
         last_words: called when a signal has cancelled the work, and it is through with its tidying.
     """
 
     def __init__(self, code: int) -> None:
         self.code = code
+        self.signalled = False
         self.last_words: Callable[[], None] | None = None
         for number in ENDING:
             signal.signal(number, self._end_at_once)
@@ -65,4 +67,5 @@ class Ending:
         async for _ in arrivals:
             if scope.cancel_called:
                 os._exit(self.code)
+            self.signalled = True
             scope.cancel()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -236,3 +238,28 @@ except Exception as error:
     (tmp_path / "script.py").write_text(script)
     shell = f"exec {sys.executable} script.py {closed}"
     assert subprocess.run(["bash", "-c", shell], cwd=tmp_path, timeout=30, check=False).returncode == 7
+
+
+def test_records_of_what_goes_on_are_lost_where_nobody_reads_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osp2p.cli.outlet.MOST_WAITING", 20_000)
+    ours, theirs = os.pipe()
+    with open(theirs, "w", encoding="utf-8") as out:
+        console = Console("x", out, io.StringIO())
+        console.begin(json=True)
+        size = fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 4096)
+        assert not console.is_behind
+        for number in range(500):
+            console.news([{"event": "sent", "number": number, "filling": "x" * 50}])
+        assert console.is_behind
+        heard: list[bytes] = []
+        reader = threading.Thread(target=lambda: heard.extend(iter(lambda: os.read(ours, size), b"")))
+        reader.start()
+        console.drain()
+        console.records([{"event": "end"}])
+        console.drain()
+    reader.join()
+    os.close(ours)
+    records = [json.loads(line) for line in b"".join(heard).splitlines()]
+    kept = [record["number"] for record in records if record["event"] == "sent"]
+    assert kept == list(range(len(kept)))
+    assert records[len(kept) :] == [{"event": "lost", "records": 500 - len(kept)}, {"event": "end"}]
