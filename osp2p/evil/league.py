@@ -165,6 +165,7 @@ class League:
         self._note = note
         self._network = b""
         self._waiting: dict[bytes, tuple[trio.Event, list[dict[bytes, Value]]]] = {}
+        self._rows: dict[bytes, list[Member]] = {}
         self._doors: list[Listener] = []
         self._nursery = nursery
 
@@ -294,12 +295,25 @@ class League:
 
     def name_each_other(self, question: Question, most: int = 16) -> bytes:
         """Members, packed, the nearest to what is looked for first."""
-        target = int.from_bytes(question.target, "big")
-        named = [(member.id_for(question.target), member) for member in self.members]
-        named.sort(key=lambda one: int.from_bytes(one[0], "big") ^ target)
-        for _, member in named[:most]:
+        return self._name(self._by_distance(question.target)[:most], question)
+
+    def name_in_row(self, question: Question, place: int) -> bytes:
+        """One member, packed: of all in a row, the farthest from what is looked for first; b"" behind the nearest."""
+        row = self._by_distance(question.target)
+        return self._name(row[len(row) - 1 - place :][:1] if place < len(row) else [], question)
+
+    def _by_distance(self, target: bytes) -> list[Member]:
+        row = self._rows.get(target)
+        if row is None or len(row) < len(self.members):
+            number = int.from_bytes(target, "big")
+            row = sorted(self.members, key=lambda member: int.from_bytes(member.id_for(target), "big") ^ number)
+            self._rows[target] = row
+        return row
+
+    def _name(self, members: Sequence[Member], question: Question) -> bytes:
+        for member in members:
             member.named.add((question.source.host, question.target))
-        return b"".join(own + pack(member.host, member.port) for own, member in named[:most])
+        return b"".join(member.id_for(question.target) + pack(member.host, member.port) for member in members)
 
     # --- peers that are not ---
 

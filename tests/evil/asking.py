@@ -44,8 +44,10 @@ ONE_NETWORK = frozenset({"neighbours/sybils", "neighbours/eclipse", "neighbours/
 #: Against nodes of BitTorrent's network.
 MAINLINE = frozenset({"neighbours/reflect-mainline"})
 
-#: How many things a victim looks for at a time, beside its file; where floods are the point, and elsewhere.
-_MANY_LOOKUPS, _LOOKUPS = 40, 20
+#: How many things a victim looks for at a time, beside its file: many where floods are the point, few where each takes
+#: hundreds of questions.
+_LOOKUPS = 20
+_LOOKUPS_AGAINST = {"neighbours/reflect": 40, "neighbours/reflect-mainline": 40, "neighbours/descent": 3}
 
 #: How long it has been in the overlay before.
 _BEFORE = 10.0
@@ -129,8 +131,7 @@ async def attack_joining(attack: Attack, root: Path, limits: Limits = LIMITS) ->
             await trio.sleep(_BEFORE)
             began = trio.current_time()
             await _get(node, root / "fetched", outcome)
-            with suppress(Osp2pError):
-                await node.get(b"what nobody has", root / "nothing")
+            await _get_nothing(node, root / "nothing", outcome)
             outcome.seconds = trio.current_time() - began
             await _look_around(node, outcome)
             await trio.sleep(_AFTERWARDS)
@@ -149,13 +150,22 @@ async def _get(node: Node, path: Path, outcome: Outcome) -> None:
         outcome.wrong.append("kept a wrong content")
 
 
+async def _get_nothing(node: Node, path: Path, outcome: Outcome) -> None:
+    """Fetch what nobody has: it takes no longer than one search."""
+    began = trio.current_time()
+    with suppress(Osp2pError):
+        await node.get(b"what nobody has", path)
+    seconds = trio.current_time() - began
+    if seconds > LIMITS.find_timeout + 1:
+        outcome.wrong.append(f"looks for a file for {seconds:.0f} s")
+
+
 async def _look_around(node: Node, outcome: Outcome) -> None:
     """Look for many things at a time; then see who the victim thinks is near, and whom it knows."""
     overlay = node.overlay
     assert overlay is not None
     rng = random.Random(1)
-    many = "overlay_out_rate" in outcome.attack.breaks
-    keys = [rng.randbytes(20) for _ in range(_MANY_LOOKUPS if many else _LOOKUPS)]
+    keys = [rng.randbytes(20) for _ in range(_LOOKUPS_AGAINST.get(outcome.attack.id, _LOOKUPS))]
     async with trio.open_nursery() as nursery:
         for key in keys:
             nursery.start_soon(overlay.find_peers, key)
@@ -203,7 +213,11 @@ async def attack_calling(attack: Attack, root: Path, limits: Limits = LIMITS) ->
             open_peer(network, directory, limits=LIMITS, port=PEER_PORT, weather=Weather()) as honest,
             open_peer(network.host(CALLER), directory.host(CALLER), limits=limits, port=PEER_PORT) as asker,
         ):
-            directory.services["weather"] = {**places, honest.where: None}
+            # Of so many that not all are asked, some honest node is named among those that are.
+            is_crowd = len(places) >= LIMITS.max_providers
+            directory.services["weather"] = (
+                {honest.where: None, **places} if is_crowd else {**places, honest.where: None}
+            )
             key = nodes[0][0]
             listed, signature = key.sign_contact([(host, port) for _, host, port in nodes[:40]], 1)
             directory.items[bytes.fromhex(key.address.decode())] = read_mutable(
@@ -243,6 +257,8 @@ class _Caller:
                 nursery.start_soon(self._call, target)
             if await self._calls.call(self._honest, "weather.tell", timeout=3) != "right":
                 self._outcome.wrong.append("gets no right result of an honest node")
+        if "call_idle" in self._outcome.attack.limits:
+            await trio.sleep(LIMITS.call_idle + 5)
         await self._call(target)
 
     async def call_by_record(self, address: str) -> None:
@@ -260,3 +276,5 @@ class _Caller:
             found = await self._calls.find_service("weather")
             if not any(f"{one.address}@{one.where}" == self._honest for one in found):
                 self._outcome.wrong.append("does not find the honest node that has a service")
+        if (known := len(self._calls._caller._nodes)) > LIMITS.max_contacts:
+            self._outcome.wrong.append(f"remembers {known} nodes")

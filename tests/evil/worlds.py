@@ -75,6 +75,7 @@ LIMITS = replace(
     max_remembered_calls=500,
     max_call_body=50_000,
     max_call_bytes=1_000_000,
+    max_contacts=100,
 )
 
 #: Everybody's line, and the attackers' to downloaders: bytes per second.

@@ -123,15 +123,41 @@ async def answer_late(called: Called) -> None:
 
 
 @attack(
-    "callees/hoard", role="callee", against="node", breaks="max_idle_calls, call_idle, max_contacts, max_providers",
-    expect="survived", within=60, sybils=60,
+    "callees/hoard", role="callee", against="node", breaks="max_idle_calls, max_contacts", expect="survived",
+    within=60, sybils=60,
 )  # fmt: skip
 async def keep_connections(called: Called) -> None:
     """Is sixty nodes, and another one each time that it is connected to; answers calls rightly, and closes nothing:
-    whoever keeps a connection to every node that he has met runs out of them."""
+    whoever keeps a connection to every node that he has met runs out of them, and who remembers each of them, of
+    memory."""
     most = called.limits.max_idle_calls + called.limits.max_providers + 10
     called.check(called.visits.open <= most, f"keeps {called.visits.open} connections for calls to come")
     await serve_rightly(called, called.other)
+
+
+@attack("callees/rested", role="callee", against="node", breaks="call_idle", expect="survived", within=200)
+async def wait_for_the_next_call(called: Called) -> None:
+    """Answers calls rightly, and keeps each connection open as long as nobody closes it: a call that comes over one
+    that has rested for too long may meet somebody else by then, or nobody, and wait for him in vain."""
+    await called.greet()
+    await called.answer(await called.read_call(), RIGHT)
+    while True:
+        rested_from = trio.current_time()
+        asked = await called.read_call()
+        rested = trio.current_time() - rested_from
+        called.check(
+            rested < called.limits.call_idle + 1, f"calls over a connection that has rested for {rested:.0f} s"
+        )
+        await called.answer(asked, RIGHT)
+
+
+@attack("callees/crowd", role="callee", against="node", breaks="max_providers", expect="refused", within=60, sybils=100)
+async def be_a_crowd(called: Called) -> None:
+    """Is a hundred nodes that say to have a service, takes all connections, and says nothing: who asks everybody that
+    is named has as many connections open as others like."""
+    most = called.limits.max_providers + 10
+    called.check(called.visits.open <= most, f"asks {called.visits.open} nodes at a time whether they have a service")
+    await called.hold()
 
 
 @attack(

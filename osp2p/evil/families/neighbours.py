@@ -15,6 +15,9 @@ from osp2p.evil.registry import attack
 #: How many of us there are where many are needed.
 _CROWD = 24
 
+#: How many of us stand in a row: as many as one lookup asks.
+_ROW = 200
+
 #: How many of us come at a time to whoever joins, so that most of those who come are ours.
 _RUSH = 96
 
@@ -73,7 +76,7 @@ async def close_in_who_joins(league: League) -> None:
     "neighbours/dawdle",
     role="neighbour",
     against="node",
-    breaks="lookup_timeout, query_timeout, find_timeout",
+    breaks="query_timeout",
     expect="survived",
     within=60,
 )
@@ -85,6 +88,45 @@ async def answer_as_late_as_one_may(league: League) -> None:
     await league.add(_CROWD, sources=16)
     league.begin()
     await trio.sleep_forever()
+
+
+@attack(
+    "neighbours/descent",
+    role="neighbour",
+    against="node",
+    breaks="lookup_timeout, find_timeout",
+    expect="survived",
+    within=90,
+)
+async def lead_ever_nearer(league: League) -> None:
+    """Is two hundred nodes in a row before whatever is looked for. Each answers just before it would count as slow, and
+    names one that is a little nearer: who looks on while he comes nearer is led on for minutes."""
+    told: Counter[tuple[str, bytes]] = Counter()
+    searches: dict[tuple[str, bytes], tuple[float, float]] = {}
+
+    def lie(member: Member, question: Question) -> Mapping[bytes, Value]:
+        now = trio.current_time()
+        search = (question.source.host, question.target)
+        if question.method == b"get_peers":
+            began, last = searches.get(search, (now, now))
+            is_same = now - last < league.limits.query_timeout  # so long a pause is the end of one
+            searches[search] = (began if is_same else now, now)
+        elif question.method == b"announce_peer":
+            searches.pop(search, None)
+        told[search] += 1
+        return {b"nodes": league.name_in_row(question, told[search] - 1), b"token": b"t"}
+
+    league.lie = lie
+    league.delay = 0.95 * league.limits.slow_most
+    await league.add(_ROW, sources=16)
+    league.begin()
+    while True:
+        await trio.sleep(1)
+        longest = max((last - began for began, last in searches.values()), default=0.0)
+        most = (
+            league.limits.lookup_timeout + league.limits.query_timeout
+        )  # what waits for its turn comes a little later
+        league.check(longest <= most, f"looks for one thing for {longest:.0f} s")
 
 
 async def _reflect(league: League, rate: float, burst: int) -> None:
