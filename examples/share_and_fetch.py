@@ -69,4 +69,6 @@ async def main(directory: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: {sys.argv[0]} DIRECTORY TARGET")
     trio.run(main, Path(sys.argv[1]), Path(sys.argv[2]))

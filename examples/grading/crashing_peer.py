@@ -60,6 +60,8 @@ def get(tracker: str, directory: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4 or sys.argv[1] not in ("share", "get"):
+        sys.exit(f"usage: {sys.argv[0]} share PORT DIR, or {sys.argv[0]} get TRACKER DIR NAME...")
     if sys.argv[1] == "share":
         share(int(sys.argv[2]), sys.argv[3])
     for name in sys.argv[4:]:

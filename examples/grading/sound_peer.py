@@ -196,6 +196,8 @@ async def get(tracker: str, directory: Path, names: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4 or sys.argv[1] not in ("share", "get"):
+        sys.exit(f"usage: {sys.argv[0]} share PORT DIR, or {sys.argv[0]} get TRACKER DIR NAME...")
     if sys.argv[1] == "share":
         asyncio.run(share(int(sys.argv[2]), Path(sys.argv[3])))
     else:

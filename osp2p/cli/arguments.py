@@ -129,8 +129,20 @@ class OptionParser(argparse.ArgumentParser):
     def _metavar(self) -> str:
         return self._words[1] if self._words is not None else "word"
 
+    def _nearest(self, words: Sequence[str]) -> list[str]:
+        """The options that the user may have meant by the first word that looks like one and is none."""
+        from difflib import get_close_matches
+
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        word = next((word.partition("=")[0] for word in words if word.startswith("--")), "")
+        begun = [option for option in options if len(word) > 3 and option.startswith(word)]
+        return begun[:3] or get_close_matches(word, options, n=2, cutoff=0.7)
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
+        if near := self._nearest(message.split()) if _UNKNOWN_OPTION[0] in message else []:
+            hint = f"did you mean {' or '.join(near)}? ({self.prog} --help lists them)"
+            raise UsageError(f"{escape(message)}: {hint}")
         if self._words is not None and any(sign in message for sign in _UNKNOWN_OPTION):
             message += "; a word that begins with - and is no option stands behind --"
         raise UsageError(f"{escape(message)}; see {self.prog} --help")

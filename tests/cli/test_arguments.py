@@ -78,7 +78,10 @@ def test_the_peer_of_2007(
         (get_parser, ["a", "--port", "70000"], "is no port"),
         (get_parser, ["a", "--alias", ""], "an alias has at least one byte"),
         (get_parser, ["a", "--nonsense"], "unrecognized arguments: --nonsense"),
-        (get_parser, ["a", "--require"], "unrecognized arguments: --require"),
+        (get_parser, ["a", "--require"], "unrecognized arguments: --require: did you mean --require-verified?"),
+        (get_parser, ["a", "--limit", "5"], "did you mean --limit-up or --limit-down?"),
+        (get_parser, ["a", "--max-sise=3"], "did you mean --max-size? (osp2p get --help lists them)"),
+        (tracker_parser, ["--prot", "5"], "did you mean --port?"),
         (share_parser, ["a", "b"], "b is one word too many"),
         (tracker_parser, ["x"], "unrecognized arguments: x"),
         (tracker_parser, ["--", "x"], "x is one word too many"),
@@ -91,7 +94,7 @@ def test_a_mistake_gets_one_sentence(parser: Callable[[], OptionParser], line: l
     text = str(caught.value)
     assert sentence in text
     assert "\n" not in text
-    assert text.endswith("--help")
+    assert text.endswith(("--help", "--help lists them)"))
 
 
 @given(st.lists(st.text()))
