@@ -191,7 +191,7 @@ class Target:
         """Listen on a free port, where a tracker and downloaders can reach us.
 
         Args:
-            contents: of the files that we claim to have.
+            contents: of the files that we claim to have; who asks for another one gets nothing.
             meet: what happens to each who connects.
 
         Returns: the port, and what serves it until the attack ends.
@@ -310,12 +310,20 @@ class Victim(Wire):
         return self.name
 
     async def read_content(self) -> bytes:
-        """Read the request. Returns: what the file really holds, or noise if no honest holder gives it to us."""
-        return self._contents[await self.read_name()]
+        """Read the request. Returns: what `content_of` gives for it."""
+        return self.content_of(await self.read_name())
 
     def content_of(self, name: bytes) -> bytes:
-        """What a file really holds, or noise."""
-        return self._contents[name]
+        """What a file really holds, or noise if no honest holder gives it to us.
+
+        Raises:
+            OtherSideLeft: it is none of those that we claim to have, where we claim to have certain ones only: whoever
+                asks for it is led here by others, and we end as an old peer would.
+        """
+        try:
+            return self._contents[name]
+        except KeyError:
+            raise OtherSideLeft from None
 
     def other_content(self) -> bytes:
         """What another file really holds; noise where there is no other."""

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 import trio
 
+from osp2p.evil import Victim
 from osp2p.evil.bounds import BoundReached, Bounds, Budget, OtherSideLeft, Unsound
 from osp2p.evil.wire import Wire, beside, together
 from osp2p.net import Connection, MemoryNetwork
@@ -107,3 +108,21 @@ async def test_what_goes_on_beside_ends_with_the_work() -> None:
         await beside(trio.sleep_forever, raising(OtherSideLeft))
     with pytest.raises(Unsound):
         await beside(raising(Unsound), trio.sleep_forever)
+
+
+async def test_who_asks_for_what_is_not_claimed_gets_nothing() -> None:
+    network = MemoryNetwork("10.0.0.1")
+    listener = await network.listen(1)
+    for asked, given in ((b"GET a OSP2P\n", b"content"), (b"GET ../../etc/passwd OSP2P\n", None)):
+        stream = await network.connect("10.0.0.1", 1)
+        victim = Victim(stream, Budget(Bounds()), 0, Random(1), {b"a": b"content"})
+        other = await listener.accept()
+        await other.send(asked)
+        if given is None:
+            with pytest.raises(OtherSideLeft):
+                await victim.read_content()
+        else:
+            assert await victim.read_content() == given
+        victim.close()
+        other.close()
+    listener.close()
