@@ -26,7 +26,7 @@ from osp2p.cli.patterns import Matched, directory_prefix, match_directories, mat
 from osp2p.cli.records import event_record
 from osp2p.cli.reporting import TrackerNews, open_shown_node
 from osp2p.cli.signals import Ending
-from osp2p.cli.targets import STDOUT, Plan, check_single, is_directory, plan_targets
+from osp2p.cli.targets import STDOUT, Plan, check_directory, check_single, is_directory, plan_targets
 from osp2p.cli.text import count_of, escape, shell_word
 from osp2p.content.name import is_glob
 from osp2p.errors import Osp2pError
@@ -119,8 +119,11 @@ def check_words(names: Sequence[str], output: str | None) -> None:
         raise UsageError("a name has at least one byte")
     if output == "":
         raise UsageError("-o '' names no place: write a directory, a file, or - for standard output")
+    if output is not None and output.endswith("/"):
+        check_directory(output)
     if output is not None and output != STDOUT and not is_directory(output):
-        check_single(len(names), output)
+        if not any(is_glob(os.fsencode(name)) for name in names):
+            check_single(len(names), output)
         if Path(output).exists() and not Path(output).is_file():
             raise UsageError(f"-o {escape(output)} is no regular file: write -o - and redirect the output")
 
@@ -130,6 +133,10 @@ async def _fetch_all(node: Node, arguments: Namespace, console: Console) -> int:
     words = [os.fsencode(word) for word in arguments.names if not is_link(word)]
     matched, listed = await _match(node, words, recursive=arguments.recursive)
     names = [*matched.names, *(name for name in links if name not in matched.names)]
+    patterns = [word for word in words if is_glob(word) and word not in listed]
+    if patterns and arguments.output not in (None, STDOUT) and not is_directory(arguments.output):
+        arguments.output += "/"  # a pattern stands for many files, though it may match one today
+        check_directory(arguments.output)
     if arguments.output != STDOUT:
         plan = plan_targets(names, arguments.output, Limits())
         return await _fetch_plan(node, plan, links, matched, listed, arguments, console)

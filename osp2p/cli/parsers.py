@@ -148,7 +148,8 @@ def get_parser() -> OptionParser:
         "-o",
         "--output",
         metavar="WHERE",
-        help="a directory (it exists, or WHERE ends in /), or a file, or - for standard output; default this directory",
+        help="a directory (it exists, or WHERE ends in /, or NAME is a pattern), or a file, or - for standard output; "
+        "default this directory",
     )
     parser.add_argument("--force", action="store_true", help="replace files that are here with other content")
     parser.add_argument("--require-verified", action="store_true", help="fail where no checksum is known")

@@ -86,6 +86,16 @@ def names_file(word: str) -> bool:
     return "/" in word and Path(word).is_file()
 
 
+def check_directory(output: str) -> None:
+    """Refuse a file where only a directory will do.
+
+    Raises:
+        UsageError.
+    """
+    if Path(output).exists() and not Path(output).is_dir():
+        raise UsageError(f"-o {escape(output)} is to be a directory, and a file is there: choose another place")
+
+
 def check_single(files: int, output: str) -> None:
     """Refuse several files for one path.
 

@@ -171,12 +171,20 @@ async def test_a_directory_that_is_asked_for_as_a_file(world: World, photos: Pro
 
 async def test_get_to_one_file(world: World, photos: Program) -> None:
     assert (await world.run("get", "sub/deep.txt", "-o", "x")).code == 0
+    assert (world.directory / "x").is_file()
+    assert (await world.run("get", "sub/*", "-o", "album")).code == 0, "a pattern that matches one file"
+    assert (world.directory / "album" / "sub" / "deep.txt").is_file()
+    for where in ("x", "x/"):
+        taken = await world.run("get", "sub/*", "-o", where)
+        assert (taken.code, taken.out) == (2, b"")
+        assert b"-o x/ is to be a directory, and a file is there" in taken.err
     assert (world.directory / "x").read_bytes() == b"deep"
-    for names in (["dog.txt", "cat.jpg"], ["*.*"]):
-        several = await world.run("get", *names, "-o", "y")
-        assert (several.code, several.out) == (2, b"")
-        assert several.err.startswith(b"osp2p get: -o y is one file and cannot hold ")
-        assert not (world.directory / "y").exists()
+    several = await world.run("get", "dog.txt", "cat.jpg", "-o", "y")
+    assert (several.code, several.out) == (2, b"")
+    assert several.err.startswith(b"osp2p get: -o y is one file and cannot hold 2")
+    assert not (world.directory / "y").exists()
+    assert (await world.run("get", "d*.txt", "c*.jpg", "-o", "y")).code == 0
+    assert sorted(path.name for path in (world.directory / "y").iterdir()) == ["cat.jpg", "dog.txt"]
 
 
 async def test_get_to_standard_output_in_the_order_of_the_names(world: World, photos: Program) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from osp2p.cli.arguments import UsageError
 from osp2p.cli.targets import (
     Plan,
+    check_directory,
     check_file,
     check_single,
     is_directory,
@@ -51,6 +52,14 @@ def test_a_file_cannot_hold_several(tmp_path: Path) -> None:
         plan([b"a", b"b"], str(tmp_path / "x"))
     with pytest.raises(UsageError, match=r"-o \\x1b/x"):
         check_single(2, "\x1b/x")
+
+
+def test_a_directory_is_not_where_a_file_is(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"")
+    for place in (tmp_path, tmp_path / "new"):
+        check_directory(f"{place}/")
+    with pytest.raises(UsageError, match="a file is there"):
+        check_directory(f"{tmp_path}/x/")
 
 
 def test_a_file_that_exists_is_no_directory(tmp_path: Path) -> None:
