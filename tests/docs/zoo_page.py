@@ -28,8 +28,9 @@ osp2p evil neighbours/sybils --port 5001 -t 127.0.0.1:11112  # evil nodes, that 
 ```
 
 Attacks go to this machine alone, unless `--network-i-own ADDR/PREFIX` names another network. They are bounded in bytes
-and in time, and `--seed N` sends the same bytes again. Against a tracker or a peer, an honest user looks before, beside
-and after each attack whether the victim is still of use: a verdict is good only if it is.
+and in time, and `--seed N` sends the same bytes again to a victim that says the same (a signed call has the victim's
+address and time in it). Against a tracker or a peer, an honest user looks before, beside and after each attack whether
+the victim is still of use: a verdict is good only if it is.
 
 An entry says against whom it is, what it pushes on (fields of `osp2p.limits.Limits`, or a rule of the protocol), and
 what a sound program does, within what time:

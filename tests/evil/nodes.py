@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from osp2p.evil import Attack, Verdict, run_attack
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
 from osp2p.net.memory_datagrams import MemoryDatagrams
 from osp2p.overlay.node import OverlayOptions, open_overlay
+from osp2p.rpc.identity import Identity
 from tests.evil.worlds import BOUNDS, EVERYWHERE, LIMITS, PEER_PORT, SEED
 from tests.rpc.nodes import open_peer
 
@@ -37,7 +40,9 @@ async def attack_node(attack: Attack, root: Path, limits: Limits = LIMITS) -> Ve
         return Host(network.host(address), datagrams.host(address))
 
     is_overlay = attack.family == "overlay"
-    takes_calls = open_peer(network, limits=limits, port=PEER_PORT, anywhere=True)  # there is no loopback in memory
+    identity = Identity(Ed25519PrivateKey.from_private_bytes(bytes(32)))  # what is sent names it
+    # There is no loopback in memory, so HTTP is taken from anywhere.
+    takes_calls = open_peer(network, identity=identity, limits=limits, port=PEER_PORT, anywhere=True)
     async with _neighbours(datagrams, limits) if is_overlay else takes_calls:
         return await run_attack(
             attack,
