@@ -17,6 +17,7 @@ from osp2p.cli.targets import check_file
 from osp2p.cli.text import escape, format_size, name_line, shell_word
 from osp2p.errors import NobodyHasIt
 from osp2p.net.errors import disk_errors
+from osp2p.peer.events import Event, Remark
 from osp2p.peer.node import open_node
 from osp2p.wire.checksum import write_md5
 from osp2p.wire.entry import FileEntry
@@ -34,7 +35,12 @@ async def list_files(arguments: Namespace, console: Console) -> int:
         raise UsageError("-0 prints names alone: leave out -l and --json")
     words = [os.fsencode(word) for word in arguments.patterns]
     trackers, overlay = chosen_sources(arguments, read_only=True)
-    async with open_node(trackers=trackers, overlay=overlay) as node:
+
+    def show(event: Event) -> None:
+        if isinstance(event, Remark):
+            console.note(event.text)
+
+    async with open_node(trackers=trackers, overlay=overlay, report=show) as node:
         entries = await node.list_files()
     if words:
         matched = match_words(words, [entry.name for entry in entries], all_listed=True)

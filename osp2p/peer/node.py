@@ -20,7 +20,7 @@ from osp2p.net.groups import one_error
 from osp2p.net.throttle import ThrottledNetwork
 from osp2p.peer.announce import Announcer, own_address
 from osp2p.peer.calling import Calling, CallingNode
-from osp2p.peer.events import Listening, Report
+from osp2p.peer.events import Listening, Remark, Report
 from osp2p.peer.fetching import Fetching, FetchingNode, ignore
 from osp2p.peer.link_rate import LinkRate
 from osp2p.peer.ports import open_ports
@@ -236,6 +236,7 @@ class Node(FetchingNode, CallingNode):
 
     async def list_files(self, prefix: bytes = b"") -> list[FileEntry]:
         """What the trackers list, in name order; where there are none, or none answers, what the overlay's sharers do.
+        A `Remark` is reported where that is not all of it.
 
         Raises:
             TrackerError: no tracker answered, and this node is in no overlay.
@@ -250,7 +251,9 @@ class Node(FetchingNode, CallingNode):
                     raise
         from osp2p.peer.overlay_listing import list_overlay
 
-        return await list_overlay(overlay, self._network, prefix, self._limits)
+        return await list_overlay(
+            overlay, self._network, prefix, self._limits, lambda text: self._report(Remark(b"", text))
+        )
 
     async def list_peers(self) -> list[PeerEntry]:
         """Who is logged in.

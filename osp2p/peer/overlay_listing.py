@@ -6,6 +6,8 @@ are asked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from osp2p.errors import NetworkError, RemoteProtocolError
@@ -27,22 +29,33 @@ _ENTRY_WEIGHT = 64
 _Key = tuple[bytes, bytes | None]
 
 
-async def list_overlay(overlay: Overlay, network: Network, prefix: bytes, limits: Limits) -> list[FileEntry]:
+async def list_overlay(
+    overlay: Overlay, network: Network, prefix: bytes, limits: Limits, tell: Callable[[str], None]
+) -> list[FileEntry]:
     """What everybody who is found shares, in name order, each content of a name once.
 
     Args:
         prefix: only names that begin so.
+        tell: takes a sentence for each limit at which the list was cut off.
 
     Raises:
         OverlayUnreachable: there is nobody to ask.
     """
     await overlay.wait_connected(limits.join_patience)
     listing = _Listing(network, prefix, limits)
-    with trio.move_on_after(limits.listing_timeout):
+    asked = 0
+    with trio.move_on_after(limits.listing_timeout) as scope:
         async with trio.open_nursery() as nursery, overlay.open_search(sharers_key(overlay.network)) as found:
             async for peers in found:
+                asked += len(peers)
                 for peer in peers:
                     nursery.start_soon(listing.ask, peer)
+    if asked >= limits.max_found_peers:
+        tell(f"only {asked} of those who share were asked what they have (max_found_peers)")
+    if scope.cancelled_caught:
+        listing.reached.add(f"{limits.listing_timeout:g} s (listing_timeout)")
+    for limit in sorted(listing.reached):
+        tell(f"the overlay's list is cut off at {limit}")
     return [listing.found[key] for key in sorted(listing.found, key=lambda key: (key[0], key[1] or b""))]
 
 
@@ -54,6 +67,8 @@ class _Listing:
         self._asking = trio.CapacityLimiter(limits.max_asked_peers)
         self._weight = 0
         self.found: dict[_Key, FileEntry] = {}
+        #: The limits that kept something out, as text.
+        self.reached: set[str] = set()
 
     async def ask(self, peer: Address) -> None:
         """Ask one peer for its list; who gives none, or not to the end, has said what it has said."""
@@ -82,6 +97,8 @@ class _Listing:
                     after = max(after, entry.name)
                     self._keep(entry)
                 more = after > before
+            if more:
+                self._note_full()
         finally:
             lines.close()
 
@@ -93,6 +110,17 @@ class _Listing:
     def _keep(self, entry: FileEntry) -> None:
         """Keep what is new, as long as there is room: of many long lists, what comes first."""
         key = (entry.name, entry.attributes.get(b"b3"))
-        if entry.name.startswith(self._prefix) and key not in self.found and self._has_room:
+        if not entry.name.startswith(self._prefix) or key in self.found:
+            return
+        if self._has_room:
             self.found[key] = entry
             self._weight += len(entry.name) + sum(map(len, entry.attributes.values())) + _ENTRY_WEIGHT
+        else:
+            self._note_full()
+
+    def _note_full(self) -> None:
+        """Remember which limit keeps something out."""
+        if len(self.found) >= self._limits.max_listed_files:
+            self.reached.add(f"{self._limits.max_listed_files} files (max_listed_files)")
+        else:
+            self.reached.add(f"{self._limits.max_listed_bytes} bytes (max_listed_bytes)")

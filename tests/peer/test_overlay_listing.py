@@ -46,8 +46,13 @@ class Named:
             yield receive
 
 
-async def listed(limits: Limits, *sharers: Page) -> list[FileEntry]:
-    """What is found where there are these sharers."""
+async def listed(limits: Limits, *sharers: Page, told: list[str] | None = None) -> list[FileEntry]:
+    """What is found where there are these sharers.
+
+    Args:
+        told: gets what is said of limits.
+    """
+    remarks: list[str] = []
     network = MemoryNetwork()
 
     async def serve(number: int, page: Page, task_status: trio.TaskStatus[None]) -> None:
@@ -66,8 +71,9 @@ async def listed(limits: Limits, *sharers: Page) -> list[FileEntry]:
         for number, page in enumerate(sharers, 1):
             await nursery.start(serve, number, page)
         peers = [Address(network.address, number) for number, _ in enumerate(sharers, 1)]
-        found = await list_overlay(cast(Overlay, Named(peers)), network, b"", limits)
+        found = await list_overlay(cast(Overlay, Named(peers)), network, b"", limits, remarks.append)
         nursery.cancel_scope.cancel()
+    assert remarks == (told or [])
     return found
 
 
@@ -105,6 +111,23 @@ async def test_lists_without_end_take_no_more_memory_than_may_be(autojump_clock:
         return page
 
     limits = replace(LIMITS, max_listed_bytes=500 * KIB)
-    found = await listed(limits, endless(0), endless(500_000))
+    told = ["the overlay's list is cut off at 512000 bytes (max_listed_bytes)"]
+    found = await listed(limits, endless(0), endless(500_000), told=told)
     assert 400 <= len(found) <= 512 * 1024 // 900
-    assert len(await listed(replace(LIMITS, max_listed_files=250), endless(0), endless(500_000))) == 250
+    for most in (200, 250):
+        told = [f"the overlay's list is cut off at {most} files (max_listed_files)"]
+        limits = replace(LIMITS, max_listed_files=most)
+        assert len(await listed(limits, endless(0), endless(500_000), told=told)) == most
+
+
+async def test_sharers_that_are_not_asked_are_told_of(autojump_clock: MockClock) -> None:
+    told = ["only 2 of those who share were asked what they have (max_found_peers)"]
+    assert len(await listed(replace(LIMITS, max_found_peers=2), once(b"FILE a"), once(b"FILE b"), told=told)) == 2
+
+
+async def test_one_who_gives_his_list_too_slowly_is_told_of(autojump_clock: MockClock) -> None:
+    def dripping(after: bytes) -> Iterable[bytes]:
+        return [b"FILE %010d" % (int(after or b"0") + 1)]
+
+    limits = replace(LIMITS, listing_timeout=0.0)
+    assert await listed(limits, dripping, told=["the overlay's list is cut off at 0 s (listing_timeout)"]) == []
