@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from osp2p.content.digest import FileState, state_of
+from osp2p.content.sorted_names import SortedNames
 from osp2p.errors import TrackerError
 from osp2p.limits import Limits
 from osp2p.peer.announce import Announcement, Told
@@ -50,7 +50,8 @@ class Sharing:
         self._starting_singles = trio.Lock()
         self._fetches: dict[bytes, list[Offer]] = {}
         self._made: dict[bytes, tuple[SharedFile, Offer]] = {}
-        self._sorted: list[bytes] | None = None
+        #: The names of all whole files, once somebody has asked for them in order.
+        self._names: SortedNames | None = None
         self._announcers: list[Told] = []
         self._essential: list[Told] = []
 
@@ -89,13 +90,14 @@ class Sharing:
 
     def page(self, prefix: bytes, after: bytes, count: int) -> Iterator[Offer]:
         """Whole offers in name order, made for this page alone. See `Shelf`."""
-        if self._sorted is None:
-            self._sorted = sorted({name for library in self._libraries for name in library.files})
-        names = self._sorted
-        at = max(bisect_right(names, after), bisect_left(names, prefix))
-        while count > 0 and at < len(names) and names[at].startswith(prefix):
-            found = self._file(names[at])
-            at += 1
+        if self._names is None:
+            self._names = SortedNames()
+            for name in sorted({name for library in self._libraries for name in library.files}):
+                self._names.add(name)
+        for name in self._names.after(after) if after >= prefix else self._names.since(prefix):
+            found = self._file(name)
+            if count <= 0 or not name.startswith(prefix):
+                return
             if found is not None:  # else it has just gone
                 count -= 1
                 yield _offer(*found)
@@ -125,7 +127,7 @@ class Sharing:
         """Offer what a library has, and follow it."""
         self._libraries.append(library)
         try:
-            self._sorted = None
+            self._names = None
             if self._announcers:
                 for name in library.files:
                     self._announce_again(name)
@@ -135,17 +137,24 @@ class Sharing:
                     self._apply(change)
         finally:
             self._libraries.remove(library)
-            self._sorted = None
+            self._names = None
 
     def _apply(self, change: LibraryChange) -> None:
         """Pass a change on to the trackers and the user."""
         self._announce_again(change.name)
+        self._keep_order(change.name)
         if isinstance(change, Removed):
-            self._sorted = None
             self._report(FileRemoved(change.name))
         elif isinstance(change, Offered):
-            self._sorted = None
             self._report(FileAdded(change.name, change.file.size, change.changed))
+
+    def _keep_order(self, name: bytes) -> None:
+        """Keep the order of names, if there is one, up to date with a name that may have come or gone."""
+        if self._names is None:
+            return
+        is_there = self._file(name) is not None
+        if is_there != (name in self._names):
+            (self._names.add if is_there else self._names.remove)(name)
 
     async def add_file(self, nursery: trio.Nursery, name: bytes, path: Path) -> None:
         """Share one file under a name, in a task of `nursery`.

@@ -23,9 +23,9 @@ from itertools import islice
 from typing import cast
 
 from osp2p.content.name import safe_parts
+from osp2p.content.sorted_names import SortedNames
 from osp2p.limits import Limits
 from osp2p.tracker.holdings import DISPUTED, NOTHING, Claim, Content, Peer, Rivals
-from osp2p.tracker.names import SortedNames
 from osp2p.wire.address import Address
 
 #: How many files of a peer are forgotten in one go: a few milliseconds.

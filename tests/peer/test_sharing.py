@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import trio
@@ -13,6 +13,7 @@ import trio.testing
 
 from osp2p.content.cache import HashCache
 from osp2p.content.chunks import ChunkMap, chunk_count
+from osp2p.content.sorted_names import SortedNames
 from osp2p.errors import SourceChanged, TrackerError
 from osp2p.limits import MIB, Limits
 from osp2p.peer.announce import Announcement, Announcer
@@ -38,6 +39,7 @@ class Told:
     def withdraw(self, names: Iterable[bytes]) -> None:
         for name in names:
             self.names.pop(name, None)
+        self.anything.set()
 
 
 def sharing_with(told: Told) -> tuple[Sharing, list[Event]]:
@@ -166,21 +168,6 @@ async def test_a_file_that_was_taken_away_at_once_has_arrived_and_is_not_offered
     assert told.names == {}
 
 
-class Noticed(list[bytes]):
-    """Names, and how often somebody has looked at one."""
-
-    looked_at = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for name in super().__iter__():
-            self.looked_at += 1
-            yield name
-
-    def __getitem__(self, index: Any) -> Any:
-        self.looked_at += 1
-        return super().__getitem__(index)
-
-
 async def test_a_page_is_full_though_a_file_has_just_gone(nursery: trio.Nursery, tmp_path: Path) -> None:
     sharing, _ = sharing_with(Told())
     for number in range(5):
@@ -192,7 +179,9 @@ async def test_a_page_is_full_though_a_file_has_just_gone(nursery: trio.Nursery,
     nursery.cancel_scope.cancel()
 
 
-async def test_a_page_looks_at_nothing_but_its_names(nursery: trio.Nursery, tmp_path: Path) -> None:
+async def test_a_page_looks_at_nothing_but_its_names(
+    nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sharing, _ = sharing_with(Told())
     names = [b"a", b"b", b"b/1", b"b/2", b"b0", b"b1", b"c"]
     for name in names:
@@ -208,10 +197,38 @@ async def test_a_page_looks_at_nothing_but_its_names(nursery: trio.Nursery, tmp_
             for count in [0, 1, 2, 10]:
                 expected = [name for name in shared if name.startswith(prefix) and name > after][:count]
                 assert [offer.name for offer in sharing.page(prefix, after, count)] == expected
-    many = Noticed(b"b/%06d" % number for number in range(100_000))
-    sharing._sorted = many
+    sharing._names = SortedNames()
+    for number in range(100_000):
+        sharing._names.add(b"b/%06d" % number)
+    looked_at: list[bytes] = []
+    monkeypatch.setattr(sharing, "_file", looked_at.append)
     assert list(sharing.page(b"a", b"", 10)) == list(sharing.page(b"b/05000", b"b/050009", 10)) == []
-    assert many.looked_at < 100
+    assert len(looked_at) < 100
+    nursery.cancel_scope.cancel()
+
+
+async def test_names_stay_in_order_whatever_changes(nursery: trio.Nursery, tmp_path: Path) -> None:
+    """They are sorted once, not for each page behind a change."""
+    told = Told()
+    sharing, _ = sharing_with(told)
+    for name in ("b", "d", "f"):
+        (tmp_path / name).write_bytes(b"x")
+    await nursery.start(sharing.run_directory, tmp_path)
+    await sharing.add_file(nursery, b"d", tmp_path / "f")  # a name that stays when the directory loses it
+    assert [offer.name for offer in sharing.page(b"", b"", 9)] == [b"b", b"d", b"f"]
+    order = sharing._names
+    assert order is not None
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "b").unlink()
+    (tmp_path / "d").unlink()
+    (tmp_path / "c").write_bytes(b"x")
+    (tmp_path / "f").write_bytes(b"changed")
+    with trio.fail_after(10):
+        while list(order.since(b"")) != [b"a", b"c", b"d", b"f"]:
+            told.anything = trio.Event()
+            await told.anything.wait()
+    assert sharing._names is order
+    assert [offer.name for offer in sharing.page(b"", b"", 9)] == [b"a", b"c", b"d", b"f"]
     nursery.cancel_scope.cancel()
 
 

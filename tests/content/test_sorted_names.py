@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osp2p.tracker import names as module
-from osp2p.tracker.names import SortedNames
+from osp2p.content import sorted_names as module
+from osp2p.content.sorted_names import SortedNames
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,7 @@ def test_pages_begin_where_they_should(added: list[bytes], removed: set[bytes], 
     for name in removed & set(added):
         names.remove(name)
     left = sorted(set(added) - removed)
+    assert [name in names for name in [*added, start]] == [name in left for name in [*added, start]]
     assert len(names) == len(left)
     assert list(names.since(start)) == [name for name in left if name >= start]
     assert list(names.after(start)) == [name for name in left if name > start]

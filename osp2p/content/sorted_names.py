@@ -26,6 +26,9 @@ class SortedNames:
     def __len__(self) -> int:
         return self._length
 
+    def __contains__(self, name: bytes) -> bool:
+        return next(self.since(name), None) == name
+
     def add(self, name: bytes) -> None:
         """Add a name that is not there yet."""
         self._length += 1
