@@ -7,6 +7,7 @@ import os
 import random
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from osp2p.cli.console import Console
 from osp2p.cli.exits import DONE, NOT_PASSED
 from osp2p.cli.records import Record
 from osp2p.cli.text import count_of, escape, format_seconds, format_size
-from osp2p.errors import MalformedLine
+from osp2p.errors import ConnectionLost, MalformedLine
 from osp2p.evil import (
     EVERY_ROLE,
     LOOPBACK,
@@ -45,6 +46,9 @@ _SOURCES = tuple(f"127.66.{number}.66" for number in range(1, 17))
 
 #: The roles of those who listen for their victims.
 _SERVERS = ("tracker", "neighbour", "callee")
+
+#: How long a server may take to greet: trackers do, peers wait to be asked.
+_GREETING_SECONDS = 0.5
 
 #: Behind what stands a line of evidence.
 _MARGIN = " " * 10
@@ -107,7 +111,12 @@ async def _attack_server(arguments: Namespace, console: Console) -> int:
         raise UsageError("which attack? osp2p evil ID… HOST:PORT; osp2p evil --list shows all")
     attacks = _chosen(patterns, arguments)
     if attacks[0].against != "node":  # which may have a port for datagrams alone
-        await _check_there(address, arguments)
+        greeting = await _check_there(address, arguments)
+        if attacks[0].against == "uploader" and greeting[:1].isdigit():
+            console.note(
+                f"{escape(where)} greets as a tracker does, and these attacks are for peers that share: "
+                "osp2p evil --list shows which are against trackers"
+            )
     passed = 0
     for one in attacks:
         verdict = await _attack_once(one, address, arguments)
@@ -118,14 +127,19 @@ async def _attack_server(arguments: Namespace, console: Console) -> int:
     return DONE if passed == len(attacks) else NOT_PASSED
 
 
-async def _check_there(address: tuple[str, int], arguments: Namespace) -> None:
-    """See whether anybody is there to be attacked.
+async def _check_there(address: tuple[str, int], arguments: Namespace) -> bytes:
+    """See whether anybody is there to be attacked. Returns: what it says before it is asked anything, if it does.
 
     Raises:
         NotAllowed, ConnectFailed.
     """
     host = await find_allowed(*address, (*LOOPBACK, *arguments.network_i_own))
-    (await SocketNetwork(None).connect(host, address[1])).close()
+    stream = await SocketNetwork(None).connect(host, address[1])
+    said = b""
+    with suppress(ConnectionLost), trio.move_on_after(_GREETING_SECONDS):
+        said = await stream.receive(1000)
+    stream.close()
+    return said
 
 
 def _chosen(patterns: Sequence[str], arguments: Namespace) -> list[Attack]:

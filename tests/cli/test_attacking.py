@@ -56,6 +56,14 @@ async def test_verdicts_and_the_exit_code_say_how_a_tracker_stood_it(world: Worl
     assert mixed.code == 10
 
 
+async def test_attacks_on_peers_that_meet_a_tracker_are_told_so(world: World, tracker: OldTracker) -> None:
+    ran = await world.run("evil", "requests/half-closed", f"{tracker.host}:{tracker.port}")
+    assert b"greets as a tracker does, and these attacks are for peers that share" in ran.err
+    async with open_old_peer({b"a": bytes(3000)}, Habits(one_at_a_time=False)) as peer:
+        ran = await world.run("evil", "requests/half-closed", f"{peer.host}:{peer.port}")
+    assert b"greets as a tracker" not in ran.err
+
+
 async def test_a_peer_is_asked_for_a_file_beside_the_attack(world: World) -> None:
     async with open_old_peer({b"a": bytes(3000)}, Habits(one_at_a_time=False)) as peer:
         done = await world.run("evil", "paths/outside", f"{peer.host}:{peer.port}", "--file", "a", "-v")
