@@ -319,6 +319,10 @@ class Limits:
     """For holders whose tracker cannot know whether they speak OSP2P/2 to say so, and what they have; all that are
     asked at a time together. Who does not is spoken to as in 2007."""
 
+    probe_again: float = 60 * SECONDS
+    """How long a holder that said nothing, or hung up, counts as one that does not speak OSP2P/2: then it is asked
+    again. One that answered something else is what it is."""
+
     max_probed: int = 10_000
     """Of how many addresses it is remembered what they speak."""
 

@@ -1,7 +1,8 @@
 """Which holders speak OSP2P/2, where no tracker can know, and what they claim to have.
 
 Behind a tracker that knows HELLO, those speak of whom it says so. Behind an old one each is asked, once: a probe costs
-a peer of 2007 the only connection that it serves at a time, so what came of it is remembered for each address.
+a peer of 2007 the only connection that it serves at a time, so what came of it is remembered for each address. Only who
+said nothing is asked again, a good while later: he may have had more to do.
 """
 
 from __future__ import annotations
@@ -33,19 +34,23 @@ class Prober:
 
     Args:
         network: where they are.
-        limits: `probe_timeout`, `max_connecting`, `max_probed`.
+        limits: `probe_timeout`, `probe_again`, `max_connecting`, `max_probed`.
     """
 
     def __init__(self, network: Network, limits: Limits) -> None:
         self._network = network
         self._limits = limits
-        self._known: dict[Address, bool] = {}
+        #: Whether each speaks, and until when that is believed.
+        self._known: dict[Address, tuple[bool, float]] = {}
         self._probing: dict[Address, trio.Event] = {}
 
     def speaks(self, entry: PeerEntry) -> bool | None:
         """Whether a peer speaks OSP2P/2, as its tracker says or a probe has shown; None if nobody knows yet."""
         told = speaks(entry)
-        return self._known.get(entry.address) if told is None else told
+        if told is not None:
+            return told
+        known, until = self._known.get(entry.address, (None, 0.0))
+        return known if trio.current_time() < until else None
 
     async def speakers(self, name: bytes, b3: bytes, entries: Iterable[PeerEntry]) -> list[PeerEntry]:
         """Of some holders, those that speak OSP2P/2 and do not claim another content; the unknown ones are probed."""
@@ -95,18 +100,22 @@ class Prober:
     async def _probe(self, name: bytes, b3: bytes | None, entry: PeerEntry) -> Mapping[bytes, bytes] | None:
         """Ask one holder, and remember whether it speaks OSP2P/2. Returns: what it claims of the file.
 
-        Cancellation: who has been connected to, and has said nothing, counts as one that does not speak.
+        Cancellation: who has been connected to, and has said nothing, counts as one that does not speak, for a while.
         """
         ended = self._probing.setdefault(entry.address, trio.Event())
         try:
             connection = await self._network.connect(entry.address.host, entry.address.port)
-            greeted = False
+            greeted, until = False, trio.current_time() + self._limits.probe_again
             try:
                 lines = LineConnection(connection, self._limits, of_peer=True)
                 greeted, claimed = await ask_state(lines, name, b3)
+                until = float("inf")
+            except RemoteProtocolError:  # it has answered, as no OSP2P/2 peer does
+                until = float("inf")
+                raise
             finally:
                 connection.close()
-                self._remember(entry, greeted)
+                self._remember(entry, greeted, until)
             return claimed if claimed is not None and b"b3" in claimed else None
         except (NetworkError, RemoteProtocolError):
             return None
@@ -114,12 +123,12 @@ class Prober:
             ended.set()
             self._probing.pop(entry.address, None)
 
-    def _remember(self, entry: PeerEntry, greeted: bool) -> None:
+    def _remember(self, entry: PeerEntry, greeted: bool, until: float) -> None:
         if speaks(entry) is None:
             self._known.pop(entry.address, None)
             while len(self._known) >= self._limits.max_probed:
                 del self._known[next(iter(self._known))]
-            self._known[entry.address] = greeted
+            self._known[entry.address] = greeted, until
 
 
 async def ask_state(lines: LineConnection, name: bytes, b3: bytes | None) -> tuple[bool, dict[bytes, bytes] | None]:
