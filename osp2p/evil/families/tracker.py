@@ -394,7 +394,7 @@ async def remark_on_everything(caller: Caller) -> None:
     "tracker/old-and-deaf",
     against="downloader",
     role="tracker",
-    breaks="probe_timeout, max_probed",
+    breaks="probe_timeout, probe_again, max_probed",
     expect="survived",
     within=60,
 )
