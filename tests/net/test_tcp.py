@@ -14,23 +14,12 @@ import trio.testing
 from osp2p.errors import ConnectionLost, LocalProtocolError
 from osp2p.net import Connection, TcpNetwork
 from osp2p.net.tcp import TcpConnection
+from tests.net.ipv6 import needs_ipv6
 
 MIB = 1024 * 1024
 
 #: More than a connection on loopback ever holds in its buffers.
 PLENTY = 64 * MIB
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
 @asynccontextmanager

@@ -22,18 +22,7 @@ from osp2p.net import Connection, Network, TcpNetwork, serve_connections
 from osp2p.net.connection import Listener
 from osp2p.net.tcp import TcpListener, _address
 from osp2p.wire.address import Address
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+from tests.net.ipv6 import HAS_IPV6, needs_ipv6
 
 
 def open_descriptors() -> int:
@@ -414,7 +403,7 @@ def test_local_ipv6_addresses_are_numeric_and_end_with_loopback() -> None:
     found = TcpNetwork().local_ipv6_addresses()
     assert all(ipaddress.ip_address(host).version == 6 for host in found)
     assert not [host for host in found if ipaddress.ip_address(host).is_link_local]
-    if has_ipv6():
+    if HAS_IPV6:
         assert found[-1] == "::1"
 
 

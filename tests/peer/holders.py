@@ -15,7 +15,7 @@ from osp2p.content.store import Part, Target
 from osp2p.errors import NetworkError
 from osp2p.limits import Limits
 from osp2p.net import Connection, MemoryNetwork, Network
-from osp2p.peer.base_fetch import BaseFetch
+from osp2p.peer.base_fetch import BaseFetch, Copy
 from osp2p.peer.events import Event
 from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.wire.address import Address
@@ -206,3 +206,8 @@ class World:
     def left_behind(self) -> list[str]:
         """The temporary files of copies beside the target."""
         return sorted(path.name for path in self.directory.iterdir() if "~" in path.name)
+
+
+def content_of(copy: Copy) -> bytes:
+    """The bytes of a copy, and one more, if it is longer than it says."""
+    return os.pread(copy.part.fd, copy.part.end + 1, 0)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from osp2p.content.store import Target, open_target
+from osp2p.content.store import Target
 from osp2p.errors import (
     ChecksumMismatch,
     LocalProtocolError,
@@ -31,6 +29,7 @@ from tests.peer.holders import (
     REQUEST,
     Script,
     World,
+    content_of,
     endless,
     gives,
     late,
@@ -43,21 +42,6 @@ from tests.peer.holders import (
 )
 
 LIMITS = Limits()
-
-
-@pytest.fixture
-async def world(nursery: trio.Nursery, tmp_path: Path) -> World:
-    return World(nursery, tmp_path)
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
-    with open_target(tmp_path / "cat.jpg", LIMITS) as opened:
-        yield opened
-
-
-def content_of(copy: Copy) -> bytes:
-    return os.pread(copy.part.fd, copy.part.end + 1, 0)
 
 
 # --- how the end of a file is known ---

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +20,12 @@ from osp2p.errors import (
 from osp2p.limits import MIB, Limits
 from osp2p.net import Connection, MemoryNetwork
 from osp2p.net.memory import MemoryConnection
-from osp2p.peer.base_fetch import Copy
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
 from tests.peer.holders import (
     CONTENT,
     World,
+    content_of,
     endless,
     gives,
     md5_of,
@@ -37,21 +35,6 @@ from tests.peer.holders import (
 )
 
 LIMITS = Limits()
-
-
-@pytest.fixture
-async def world(nursery: trio.Nursery, tmp_path: Path) -> World:
-    return World(nursery, tmp_path)
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
-    with open_target(tmp_path / "cat.jpg", LIMITS) as opened:
-        yield opened
-
-
-def content_of(copy: Copy) -> bytes:
-    return os.pread(copy.part.fd, copy.part.end + 1, 0)
 
 
 # --- limits ---

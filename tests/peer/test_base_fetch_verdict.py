@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Iterator
 from itertools import permutations
-from pathlib import Path
 
 import pytest
-import trio
 from trio.testing import MockClock
 
-from osp2p.content.store import Target, open_target
+from osp2p.content.store import Target
 from osp2p.errors import (
     ChecksumMismatch,
     ConnectFailed,
@@ -27,7 +23,7 @@ from osp2p.errors import (
 )
 from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
-from osp2p.peer.base_fetch import BaseFetch, Copy
+from osp2p.peer.base_fetch import BaseFetch
 from osp2p.peer.tracker_facts import TrackerFacts
 from tests.peer.holders import (
     CONTENT,
@@ -41,21 +37,6 @@ from tests.peer.holders import (
 )
 
 LIMITS = Limits()
-
-
-@pytest.fixture
-async def world(nursery: trio.Nursery, tmp_path: Path) -> World:
-    return World(nursery, tmp_path)
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
-    with open_target(tmp_path / "cat.jpg", LIMITS) as opened:
-        yield opened
-
-
-def content_of(copy: Copy) -> bytes:
-    return os.pread(copy.part.fd, copy.part.end + 1, 0)
 
 
 #: Who can fail in which way, and the errors by falling weight.

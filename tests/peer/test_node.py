@@ -35,29 +35,12 @@ from osp2p.peer.events import (
     TransferFailed,
     TransferProgress,
 )
-from osp2p.tracker import TrackerOptions, serve_tracker
+from osp2p.tracker import TrackerOptions
 from osp2p.wire.checksum import parse_md5, write_md5
 from tests.standins.old_tracker import open_old_tracker
+from tests.tracker.talk import start_tracker
 
 OpenNode = Callable[..., AbstractAsyncContextManager[Node]]
-
-
-@pytest.fixture
-async def tracker(nursery: trio.Nursery) -> str:
-    """A tracker of ours on a free port."""
-
-    async def run(task_status: trio.TaskStatus[object]) -> None:
-        await serve_tracker(
-            network=TcpNetwork(),
-            port=0,
-            options=TrackerOptions(local=True),
-            limits=Limits(),
-            rng=random.Random(1),
-            task_status=task_status,
-        )
-
-    addresses = await nursery.start(run)
-    return f"127.0.0.1:{addresses[0].port}"
 
 
 @pytest.fixture
@@ -387,23 +370,13 @@ async def test_the_tracker_may_go_and_come_back(tmp_path: Path) -> None:
     listener.close()
     shared = Events()
 
-    async def run(task_status: trio.TaskStatus[object]) -> None:
-        await serve_tracker(
-            network=network,
-            port=port,
-            options=TrackerOptions(),
-            limits=Limits(),
-            rng=random.Random(1),
-            task_status=task_status,
-        )
-
     async with open_node(trackers=[str(port)], cache=tmp_path / "cache", report=shared.report) as sharer:
         async with trio.open_nursery() as first:
-            await first.start(run)
+            await start_tracker(first, network, port=port)
             await sharer.share(source)
             first.cancel_scope.cancel()
         async with trio.open_nursery() as second:
-            await second.start(run)
+            await start_tracker(second, network, port=port)
             shared.clear()
             await shared.wait(lambda event: isinstance(event, Registered) and event.registered == 2)
             assert [entry.name for entry in await sharer.list_files()] == [b"a", b"b"]
@@ -411,17 +384,7 @@ async def test_the_tracker_may_go_and_come_back(tmp_path: Path) -> None:
 
 
 async def test_a_limit_of_files_is_told_honestly(tmp_path: Path, nursery: trio.Nursery) -> None:
-    async def run(task_status: trio.TaskStatus[object]) -> None:
-        await serve_tracker(
-            network=TcpNetwork(),
-            port=0,
-            options=TrackerOptions(),
-            limits=replace(Limits(), max_files=3),
-            rng=random.Random(1),
-            task_status=task_status,
-        )
-
-    addresses = await nursery.start(run)
+    addresses, _ = await start_tracker(nursery, limits=replace(Limits(), max_files=3))
     source = fill(tmp_path / "source", {f"f{number}": b"x" for number in range(5)})
     shared = Events()
     async with open_node(trackers=[str(addresses[0].port)], cache=tmp_path / "cache", report=shared.report) as sharer:
@@ -452,17 +415,7 @@ async def test_a_sharer_is_known_over_both_families(tmp_path: Path, nursery: tri
     except ListenFailed:
         pytest.skip("this machine has no IPv6")
 
-    async def run(task_status: trio.TaskStatus[object]) -> None:
-        await serve_tracker(
-            network=TcpNetwork(),
-            port=0,
-            options=TrackerOptions(local=True),
-            limits=Limits(),
-            rng=random.Random(1),
-            task_status=task_status,
-        )
-
-    addresses = await nursery.start(run)
+    addresses, _ = await start_tracker(nursery, options=TrackerOptions(local=True))
     source = fill(tmp_path / "source", {"a": b"both"})
     tracker = f"localhost:{addresses[0].port}"
     network = BothFamilies()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,29 +11,10 @@ import trio
 import trio.testing
 
 from osp2p.errors import NobodyHasIt
-from osp2p.limits import Limits
-from osp2p.net import TcpNetwork
 from osp2p.peer import Node, open_node
 from osp2p.peer.events import Event, SeveralContents, TransferDone
 from osp2p.peer.wanted import Wanted
-from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.link import parse_link
-
-
-@pytest.fixture
-async def tracker(nursery: trio.Nursery) -> str:
-    async def run(task_status: trio.TaskStatus[object]) -> None:
-        await serve_tracker(
-            network=TcpNetwork(),
-            port=0,
-            options=TrackerOptions(local=True),
-            limits=Limits(),
-            rng=random.Random(1),
-            task_status=task_status,
-        )
-
-    addresses = await nursery.start(run)
-    return f"127.0.0.1:{addresses[0].port}"
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from osp2p.content.chunks import MIN_CHUNK
-from osp2p.content.store import Target, open_target
+from osp2p.content.store import Target
 from osp2p.errors import ChecksumMismatch, Stalled
 from osp2p.limits import Limits
 from osp2p.net import Connection, MemoryNetwork
@@ -95,17 +94,6 @@ async def test_who_takes_nothing_is_dropped_in_spite_of_a_limit(autojump_clock: 
 
 
 # --- what we receive ---
-
-
-@pytest.fixture
-async def world(nursery: trio.Nursery, tmp_path: Path) -> World:
-    return World(nursery, tmp_path)
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
-    with open_target(tmp_path / "cat.jpg", LIMITS) as opened:
-        yield opened
 
 
 async def test_whole_copies_under_a_very_low_limit(autojump_clock: MockClock, world: World, target: Target) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,10 +14,10 @@ from trio.testing import wait_all_tasks_blocked
 from osp2p.content.chunks import MIN_CHUNK, content_id
 from osp2p.limits import Limits
 from osp2p.net import Admission, Connection, MemoryNetwork, Network, TcpNetwork, serve_visits
-from osp2p.net.lane import Lane, Making
 from osp2p.peer.events import Event
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
+from tests.net.lanes import count_turns
 from tests.tracker.talk import Client
 
 LIMITS = Limits()
@@ -63,14 +62,7 @@ async def say_hello(connection: Connection) -> Client:
 
 
 async def test_long_lists_take_turns_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns: Counter[str] = Counter()
-    make = Lane.make
-
-    async def counted(lane: Lane, source: str, making: Making) -> bytes:
-        turns[source] += 1
-        return await make(lane, source, making)
-
-    monkeypatch.setattr(Lane, "make", counted)
+    turns = count_turns(monkeypatch)
     network = MemoryNetwork("10.0.0.1")
     async with serving(network) as port:
         talks = [

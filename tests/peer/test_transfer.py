@@ -6,7 +6,6 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import trio
@@ -57,11 +56,6 @@ class Speaker(OddHolder):
         if request.verb == b"GET" and request.words[1] == b"OSP2P":
             return b"".join(map(self.truth.chunk, range(self.truth.content.count)))
         return super().answer(request)
-
-
-@pytest.fixture
-async def world(nursery: trio.Nursery, tmp_path: Path) -> World:
-    return World(nursery, tmp_path)
 
 
 async def speaker(

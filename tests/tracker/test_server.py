@@ -15,9 +15,8 @@ from osp2p.errors import ListenFailed
 from osp2p.net import Listener, MemoryNetwork, TcpNetwork
 from osp2p.net.connection import Connection
 from osp2p.tracker import registry
+from tests.net.ipv6 import HAS_IPV6, needs_ipv6
 from tests.tracker.talk import PATIENCE, client, running_tracker, start_tracker, until
-
-HAS_IPV6 = "::1" in TcpNetwork().local_ipv6_addresses()
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +26,7 @@ async def patience() -> AsyncIterator[None]:
         yield
 
 
-@pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
+@needs_ipv6
 async def test_both_families_have_the_same_port_and_the_same_books() -> None:
     async with running_tracker() as addresses:
         assert [address.host for address in addresses] == ["0.0.0.0", "::"]
@@ -69,9 +68,7 @@ async def test_a_machine_without_ipv6_works(network: TcpNetwork) -> None:
         assert await talk.code(b"LIST") == 200
 
 
-@pytest.mark.parametrize(
-    "family", [socket.AF_INET, pytest.param(socket.AF_INET6, marks=pytest.mark.skipif(not HAS_IPV6, reason="no IPv6"))]
-)
+@pytest.mark.parametrize("family", [socket.AF_INET, pytest.param(socket.AF_INET6, marks=needs_ipv6)])
 async def test_a_port_that_is_taken_is_an_error(family: socket.AddressFamily) -> None:
     with socket.socket(family) as taken:
         if family == socket.AF_INET6:

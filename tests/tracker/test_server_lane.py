@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -13,6 +12,7 @@ from osp2p.limits import Limits
 from osp2p.net import MemoryNetwork
 from osp2p.net.lane import Lane, Making
 from osp2p.wire.reply import Reply
+from tests.net.lanes import count_turns
 from tests.tracker.talk import PATIENCE, Client, client, running_tracker
 
 LIMITS = Limits()
@@ -23,14 +23,7 @@ NOTHING = Reply(500, b"")
 
 
 async def test_long_lists_are_whole_for_all_who_ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns: Counter[str] = Counter()
-    make = Lane.make
-
-    async def counted(lane: Lane, source: str, making: Making) -> bytes:
-        turns[source] += 1
-        return await make(lane, source, making)
-
-    monkeypatch.setattr(Lane, "make", counted)
+    turns = count_turns(monkeypatch)
     network = MemoryNetwork("10.0.0.1")
     with trio.fail_after(PATIENCE):
         async with running_tracker(network, port=11111), client(11111, "10.0.0.1", network.host("10.0.0.2")) as peer:
