@@ -260,6 +260,14 @@ def test_records_of_what_goes_on_are_lost_where_nobody_reads_and_counted(monkeyp
     reader.join()
     os.close(ours)
     records = [json.loads(line) for line in b"".join(heard).splitlines()]
-    kept = [record["number"] for record in records if record["event"] == "sent"]
-    assert kept == list(range(len(kept)))
-    assert records[len(kept) :] == [{"event": "lost", "records": 500 - len(kept)}, {"event": "end"}]
+    assert records.pop() == {"event": "end"}
+    lost = accounted = 0  # a record may find room after others have not: the kernel takes some bytes late
+    for record in records:
+        if record["event"] == "lost":
+            lost += record["records"]
+            accounted += record["records"]
+        else:
+            assert record["number"] == accounted
+            accounted += 1
+    assert accounted == 500
+    assert lost > 0

@@ -16,8 +16,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from osp2p.content import sorted_names
 from osp2p.limits import Limits
-from osp2p.tracker import names, registry
+from osp2p.tracker import registry
 from osp2p.tracker.commands import answer, write_news
 from osp2p.tracker.state import Session
 from osp2p.wire.address import Address
@@ -36,7 +37,7 @@ SIZES = st.sampled_from([b"", b" size=1", b" size=2"])
 PARTS = st.sampled_from([b"", b"", b" part=yes", b" part=no"])
 
 #: Blocks of names, and files that are forgotten at a time, so small that there are several.
-SMALL = {names: {"_BLOCK": 3}, registry: {"FORGET_AT_ONCE": 2}}
+SMALL = {sorted_names: {"_BLOCK": 3}, registry: {"FORGET_AT_ONCE": 2}}
 
 
 @dataclass(eq=False)
