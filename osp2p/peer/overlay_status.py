@@ -29,13 +29,16 @@ from osp2p.wire.address import parse_address
 from osp2p.wire.entry import parse_number
 from osp2p.wire.request import Request, parse_words, write_request, write_words
 
+#: What a node in an overlay says of itself.
+_FEATURE = b"FEATURE overlay"
+
 #: The largest number that is read from a status: none is near it.
 _MOST = 1 << 62
 
 
 def add_overlay_verb(verbs: PeerVerbs, features: list[bytes], overlay: Callable[[], Overlay | None]) -> None:
     """Let a peer's port tell of the overlay, to connections from its own machine alone."""
-    features.append(b"FEATURE overlay")
+    features.append(_FEATURE)
 
     @verbs.verb("OVERLAY", (0, 0), "OVERLAY", "what this node knows of the overlay; for its own machine alone")
     async def _overlay(session: Session, request: Request) -> None:
@@ -154,7 +157,9 @@ async def ask_status(network: Network, host: str, port: int, limits: Limits) -> 
         reply = await lines.read_reply(at)
     finally:
         lines.close()
-    if not hello.ok or not reply.ok:
+    if not hello.ok or _FEATURE not in hello.data:
+        raise NobodyHasIt(f"the node at {host}:{port} is in no overlay")
+    if not reply.ok:
         raise NobodyHasIt(f"the node at {host}:{port} says: {reply.text.decode('utf-8', 'replace')}")
     return parse_status(reply.data)
 

@@ -102,7 +102,7 @@ async def test_a_node_tells_its_own_machine_alone(tmp_path: Path) -> None:
         assert (status.port, status.network) == (address.port, "osp2p")
     async with open_node(cache=tmp_path / "cache", port=0) as node:
         address = await node.listen()
-        with pytest.raises(NobodyHasIt):
+        with pytest.raises(NobodyHasIt, match=f"the node at 127.0.0.1:{address.port} is in no overlay"):
             await ask_status(TcpNetwork(), "127.0.0.1", address.port, DEFAULT)
 
 
