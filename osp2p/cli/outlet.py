@@ -56,7 +56,7 @@ class Outlet:
         return self._waiting > 0
 
     def write(self, data: bytes) -> None:
-        """Write bytes, behind all that waits. Nothing of them is lost.
+        """Write bytes, behind all that waits, and behind the count of lines that were lost. Nothing of them is.
 
         Raises:
             OSError: they, or earlier ones, cannot be written.
@@ -64,6 +64,8 @@ class Outlet:
         with self._changed:
             if self._error is not None:
                 raise self._error
+            if self._lost:
+                data, self._lost = self._gap(self._lost) + data, 0
             rest = data if self._waiting else self._write_now(data)
             if rest:
                 self._queue.append(rest)
@@ -73,7 +75,7 @@ class Outlet:
                     threading.Thread(target=self._run, name="outlet", daemon=True).start()
 
     def offer(self, data: bytes, lines: int) -> None:
-        """Write lines that may be lost, if too much waits already. How many were is said before what is written next.
+        """Write lines that may be lost, if too much waits already. What is written next stands behind their number.
 
         Raises:
             OSError: as `write`.
@@ -82,8 +84,7 @@ class Outlet:
             if self._waiting + len(data) > MOST_WAITING:
                 self._lost += lines
                 return
-            lost, self._lost = self._lost, 0
-        self.write(self._gap(lost) + data if lost else data)
+        self.write(data)
 
     def drain(self, patience: float | None = None) -> None:
         """Wait until all is written.
@@ -94,7 +95,7 @@ class Outlet:
         Raises:
             OSError: it cannot be written.
         """
-        self.offer(b"", 0)
+        self.write(b"")
         with self._changed:
             while self._waiting and self._error is None:
                 before = self._waiting
