@@ -1,12 +1,12 @@
 """What a tracker understands: one handler a verb, which parses, applies and answers, and the table of them all.
 
 A handler gets the session, the unquoted words and the attributes of a line, and returns the whole reply. It raises
-`MalformedLine` or `UnsafeName`, which `answer` writes as a reply, and awaits nothing.
+`MalformedLine` or `UnsafeName`, which `answer_lines` writes as a reply, and awaits nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from osp2p.errors import MalformedLine, RemoteProtocolError, UnsafeName
@@ -14,6 +14,8 @@ from osp2p.net.admission import source_of
 from osp2p.net.lane import Making, make_at_once
 from osp2p.tracker.holdings import NOTHING, Claim, Content, Peer
 from osp2p.tracker.lines import (
+    MOST_FEW,
+    TERMINATOR_ROOM,
     base_candidates,
     fit_base_lines,
     hello_holders,
@@ -47,12 +49,8 @@ _ADDR_FIRST = write_reply(300, b"say ADDR first")
 _IGNORED = write_reply(220, b"noted, but this tracker lists only peers on its own host")
 _NOBODY = write_reply(300, b"nobody has it")
 
-#: How much of an old client's buffer is kept for the terminator with its two numbers.
-_TERMINATOR_ROOM = 64
-
-#: Up to so many holders, nothing needs to be left out of an answer to WANT, unless `Limits` are very narrow.
-_FEW_LINES = 10
-_FEW_TEXTS = (_NOBODY, *(b"200 %d of %d holders\n" % (number, number) for number in range(1, _FEW_LINES + 1)))
+#: What stands below all holders, by their number, where they are few.
+_FEW_TEXTS = (_NOBODY, *(b"200 %d of %d holders\n" % (number, number) for number in range(1, MOST_FEW + 1)))
 
 #: So many PEER lines are enough work to let other connections have a turn.
 _MANY_LINES = 50
@@ -62,24 +60,37 @@ _COSTLY_LINES = 500
 _SLICE_LINES = 200
 
 
-def answer(session: Session, line: bytes) -> bytes:
-    """Answer one line with a whole reply; a blank line, and a BLOCKNOTIFY that waits, with nothing."""
-    try:
+def answer_lines(session: Session, lines: Iterable[bytes], replies: list[bytes]) -> None:
+    """Answer lines in their order, until one wants attention.
+
+    Args:
+        replies: a whole reply for each line is appended; for a blank line, and for a BLOCKNOTIFY that waits, b"".
+    """
+    one_name_of, append = _ONE_NAME.get, replies.append
+    for line in lines:
         words = line.split()
-        one_name = _ONE_NAME.get(words[0]) if len(words) == 2 else None
-        if one_name is not None and PERCENT not in line and EQUALS not in line:
-            reply = one_name(session, words[1])
-        else:
-            found = VERBS.split(line, hello=session.hello)
-            if found is None:
-                return b""
-            reply = found[0].handler(session, found[1], found[2])
-    except RemoteProtocolError as error:
-        reply = write_reply(error.code, str(error).encode())
-    except UnsafeName as error:
-        reply = write_reply(500, str(error).encode())
-    session.commanded = True
-    return reply
+        one_name = one_name_of(words[0]) if len(words) == 2 else None
+        try:
+            if one_name is not None and PERCENT not in line and EQUALS not in line:
+                append(one_name(session, words[1]))
+            else:
+                append(_answer_from_table(session, line))
+        except RemoteProtocolError as error:
+            append(write_reply(error.code, str(error).encode()))
+        except UnsafeName as error:
+            append(write_reply(500, str(error).encode()))
+        if words:
+            session.commanded = True
+        if session.attention:
+            break
+
+
+def _answer_from_table(session: Session, line: bytes) -> bytes:
+    found = VERBS.split(line, hello=session.hello)
+    if found is None:
+        return b""
+    verb, words, attributes = found
+    return verb.handler(session, words, attributes)
 
 
 # --- getting acquainted ---
@@ -277,18 +288,44 @@ def _want(session: Session, words: Words, attributes: Attributes) -> bytes:
 
 
 def _want_name(session: Session, name: bytes) -> bytes:
-    state = session.state
+    state, hello = session.state, session.hello
     content = state.registry.by_name.get(name)
     if content is None:
         return _NOBODY
-    if content.rivals is None and not content.gone and state.fakes is None:
-        reply = _few_holders(session, content)
-        if reply:
-            return reply
-    contents = state.registry.default(name)
+    holders = content.complete
+    if len(holders) > state.few or content.partial or content.gone or content.rivals is not None:
+        return _want_any(session, name)
+    if len(holders) > 2 or (hello and (content.b3 is not None or content.size is not None)):
+        return _few_holders(session, content)
+    # What nearly every WANT comes to is made here: lists of one or two, and calls, would double its time.
+    first, last = holders[0], holders[-1]
+    one, other = (first.hello_line, last.hello_line) if hello else (first.base_line, last.base_line)
+    if not (one and other):
+        return _few_holders(session, content)
+    if first is last:
+        return one + _FEW_TEXTS[1]
+    return (one + other if state.rng.random() < 0.5 else other + one) + _FEW_TEXTS[2]
+
+
+def _want_any(session: Session, name: bytes) -> bytes:
+    """The answer about a name that stands for whatever it may."""
+    contents = session.state.registry.default(name)
     if not session.hello:
         return _base_answer(session, [content.complete for content in contents], b"holders", _NOBODY)
-    return _name_holders(session, contents, state.limits.max_want_peers)
+    return _name_holders(session, contents, session.state.limits.max_want_peers)
+
+
+def _few_holders(session: Session, content: Content) -> bytes:
+    """The answer that names all holders, who are few and have the whole file."""
+    if not session.hello:
+        lines = [peer.base_line for peer in content.complete if peer.base_line]
+    elif content.b3 is None and content.size is None:
+        lines = [peer.hello_line for peer in content.complete]
+    else:
+        facts = write_facts(content.known_size, content.b3) + b"\n"
+        lines = [peer.hello_line[:-1] + facts if peer.hello else peer.hello_line for peer in content.complete]
+    lines = shuffle(lines, session.state.rng)
+    return b"".join(lines) + _FEW_TEXTS[len(lines)]
 
 
 def _name_holders(session: Session, contents: Sequence[Content], most: int, *, named: bool = False) -> bytes:
@@ -298,28 +335,6 @@ def _name_holders(session: Session, contents: Sequence[Content], most: int, *, n
         return _NOBODY
     session.attention = len(lines) > _MANY_LINES
     return _hello_answer(session, lines, total, b"holders")
-
-
-def _few_holders(session: Session, content: Content) -> bytes:
-    """The answer that nearly every WANT gets, without the work that only long ones need; b"" if it isn't that one."""
-    peers = content.complete
-    limits = session.state.limits
-    if content.partial or len(peers) > _FEW_LINES or len(peers) > limits.max_want_peers:
-        return b""
-    if session.hello and (content.b3 is not None or content.size is not None):
-        facts = write_facts(content.known_size, content.b3) + b"\n"
-        lines = [peer.hello_line[:-1] + facts if peer.hello else peer.hello_line for peer in peers if peer.hello_line]
-    elif len(peers) == 1:
-        line = peers[0].hello_line if session.hello else peers[0].base_line
-        lines = [line] if line else []
-    elif session.hello:
-        lines = [peer.hello_line for peer in peers if peer.hello_line]
-    else:
-        lines = [peer.base_line for peer in peers if peer.base_line]
-    if len(lines) > 1:
-        lines = shuffle(lines, session.state.rng)
-    reply = b"".join(lines) + _FEW_TEXTS[len(lines)]
-    return reply if session.hello or len(reply) <= limits.max_base_reply else b""
 
 
 #: The verbs that nearly every line of a busy tracker has, with one plain name behind them: past the table, which takes
@@ -352,7 +367,7 @@ def _base_answer(session: Session, lists: Sequence[Sequence[Peer]], what: bytes,
     candidates, total = base_candidates(lists, state.limits, state.rng)
     if not candidates and nobody:
         return nobody
-    room = state.limits.max_base_reply - _TERMINATOR_ROOM
+    room = state.limits.max_base_reply - TERMINATOR_ROOM
     lines = [peer.base_line for peer in candidates]
     if sum(map(len, lines)) <= room and len(lines) == total:
         lines = shuffle(lines, state.rng)

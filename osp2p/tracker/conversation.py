@@ -12,7 +12,7 @@ from osp2p.limits import Limits
 from osp2p.net import Visit
 from osp2p.net.groups import one_error
 from osp2p.net.lane import Lane, Making
-from osp2p.tracker.commands import GREETING, answer, write_news
+from osp2p.tracker.commands import GREETING, answer_lines, write_news
 from osp2p.tracker.state import Session
 from osp2p.wire.line import LineBuffer
 from osp2p.wire.reply import write_reply
@@ -117,12 +117,9 @@ class Conversation:
 
         Returns: the number of the first line that is still to be answered.
         """
-        session = self._session
         before = len(replies)
-        for line in lines[start : start + _LINES_AT_ONCE] if start or len(lines) > _LINES_AT_ONCE else lines:
-            replies.append(answer(session, line))
-            if session.attention:
-                break
+        some = lines[start : start + _LINES_AT_ONCE] if start or len(lines) > _LINES_AT_ONCE else lines
+        answer_lines(self._session, some, replies)
         return start + len(replies) - before
 
     async def _answer_rest(self, lines: list[bytes], start: int, replies: list[bytes]) -> None:

@@ -18,8 +18,20 @@ Item = TypeVar("Item")
 #: No PEER line with its LF is shorter than this one.
 _SHORTEST_LINE = len(b"PEER a 1.1.1.1:1\n")
 
+#: How much of an old client's buffer is kept for the terminator with its two numbers.
+TERMINATOR_ROOM = 64
+
+#: Up to so many holders, nothing needs to be left out of an answer to WANT, unless `Limits` are very narrow.
+MOST_FEW = 10
+
 #: What stands for the rest of an alias that is too long.
 _CUT = b"..."
+
+
+def how_few(limits: Limits) -> int:
+    """How many holders an answer to WANT has room for, however long their lines are; at most `MOST_FEW`."""
+    lines = (limits.max_base_reply - TERMINATOR_ROOM) // (limits.max_base_peer_line + len(b"\n"))
+    return max(0, min(MOST_FEW, limits.max_want_peers, lines))
 
 
 def shorten_alias(alias: bytes, room: int) -> bytes:
@@ -62,6 +74,8 @@ def _write_line(alias: bytes, address: Address, most: int) -> bytes:
 def shuffle(items: list[Item], rng: random.Random) -> list[Item]:
     """The items in random order; `items` loses its own. `random.shuffle` takes five times as long, ten for few."""
     count = len(items)
+    if count < 2:
+        return items
     if count == 2:
         return items if rng.random() < 0.5 else items[::-1]
     if 2 < count < len(_ORDERS):

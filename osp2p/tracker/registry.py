@@ -10,8 +10,8 @@ together with one companion: a holder that named no b3 is taken to mean the defa
 says otherwise, and if such a holder is the oldest, the oldest b3 that neither contradicts counts as its own.
 
 Memory is what counts here: at a million registrations, each (peer, file) costs an entry in the peer's dictionary and a
-place in the content's list, and nothing else. A list keeps the places of holders that have left until somebody looks at
-it or half of it is gone, so that forgetting a peer costs a constant time a file, whatever else holds it.
+place among the content's holders, and nothing else. Holders that have left keep their places until somebody looks at
+them or half of all are gone, so that forgetting a peer costs a constant time a file, whatever else holds it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from itertools import islice
-from typing import cast
 
 from osp2p.content.name import safe_parts
 from osp2p.content.sorted_names import SortedNames
 from osp2p.limits import Limits
-from osp2p.tracker.holdings import DISPUTED, NOTHING, Claim, Content, Peer, Rivals
+from osp2p.tracker.holdings import DISPUTED, NOTHING, Claim, Content, Peer, Rivals, collect, with_one_more, without
 from osp2p.wire.address import Address
 
 #: How many files of a peer are forgotten in one go: a few milliseconds.
@@ -42,6 +41,10 @@ class Outcome(IntEnum):
     TOO_MANY_FILES = 4
     TOO_MANY_CONTENTS = 5
     FULL = 6
+
+
+#: The outcomes of nearly every HAVE: to look one up in its class takes longer than a call.
+_REGISTERED, _ALREADY = Outcome.REGISTERED, Outcome.ALREADY
 
 
 class Registry:
@@ -180,9 +183,12 @@ class Registry:
         Raises:
             UnsafeName: no file can have this name, or it would be written outside a downloader's directory.
         """
-        current = peer.files.get(name) or (peer.parts.get(name) if peer.parts else None)
-        if current is not None and claim is NOTHING and not peer.hello:
-            return Outcome.ALREADY
+        current = peer.files.get(name)
+        if current is None:
+            if peer.parts:
+                current = peer.parts.get(name)
+        elif claim is NOTHING and (not peer.hello or (current.b3 is None and not peer.rejected)):
+            return _ALREADY
         known = self.by_name.get(name)
         if current is None:
             if len(peer.files) + len(peer.parts) >= (self._most_files if peer.hello else self._most_base_files):
@@ -194,12 +200,12 @@ class Registry:
                     safe_parts(name, self._limits)
             elif claim is NOTHING and known.rivals is None and known.b3 is None and not peer.rejected:
                 # Most HAVE end here, so nothing is called that would come to the same: a third of their time.
-                known.complete.append(peer)
                 peer.files[known.name] = known
+                known.complete = with_one_more(known.complete, peer)
                 self.registrations += 1
                 if self._held is not None:
                     self._held[peer.source] += 1
-                return Outcome.REGISTERED
+                return _REGISTERED
         if peer.rejected and claim.md5 is None and claim.b3 is None and name in peer.rejected:
             claim = claim._replace(md5=peer.rejected[name])
         own = current if current is not None and peer.hello and _sole(current) else None
@@ -328,14 +334,12 @@ class Registry:
 
     @staticmethod
     def _place(peer: Peer, content: Content, part: bool) -> None:
-        if not part:
-            content.complete.append(peer)
+        if part:
+            content.partial = with_one_more(content.partial, peer)
+            peer.parts[content.name] = content
+        else:
+            content.complete = with_one_more(content.complete, peer)
             peer.files[content.name] = content
-            return
-        if isinstance(content.partial, tuple):
-            content.partial = []
-        content.partial.append(peer)
-        peer.parts[content.name] = content
 
     @staticmethod
     def _unplace(peer: Peer, content: Content) -> bool:
@@ -343,7 +347,9 @@ class Registry:
         part = peer.files.pop(content.name, None) is None
         if part:
             del peer.parts[content.name]
-        (cast(list[Peer], content.partial) if part else content.complete).remove(peer)
+            content.partial = without(content.partial, peer)
+        else:
+            content.complete = without(content.complete, peer)
         return part
 
     def _change(self, peer: Peer, current: Content, target: Content | None, own: Content | None, claim: Claim) -> bool:
@@ -418,8 +424,8 @@ class Registry:
         rivals.contents.remove(content)
         self.by_name[content.name] = last = rivals.contents[0]
         if len(rivals.contents) == 1:
-            last.complete = list(rivals.complete)
-            last.partial = list(rivals.partial) or ()
+            last.complete = collect(rivals.complete)
+            last.partial = collect(rivals.partial)
             last.gone = 0
             last.rivals = None
 

@@ -12,7 +12,7 @@ from osp2p.limits import Limits
 from osp2p.net.admission import source_of
 from osp2p.net.lane import Making, make_at_once
 from osp2p.tracker.holdings import Peer
-from osp2p.tracker.lines import Fakes
+from osp2p.tracker.lines import Fakes, how_few
 from osp2p.tracker.registry import Registry
 from osp2p.wire.address import Address
 
@@ -72,6 +72,8 @@ class TrackerState:
         self._on_backlog = on_backlog
         self.registry = Registry(limits)
         self.fakes = Fakes(rng) if options.fakes else None
+        #: Of a name with so many holders, a WANT names all, and nobody else.
+        self.few = how_few(limits) if self.fakes is None else 0
         #: The connections that have said BLOCKNOTIFY.
         self.listeners: dict[Session, None] = {}
         #: How many peers of each source are logged in.

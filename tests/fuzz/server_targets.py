@@ -16,7 +16,7 @@ from osp2p.net.lane import Lane
 from osp2p.peer.offer import Offer
 from osp2p.peer.server import UploadServer
 from osp2p.tracker import TrackerOptions
-from osp2p.tracker.commands import GREETING, answer
+from osp2p.tracker.commands import GREETING
 from osp2p.tracker.conversation import Conversation
 from osp2p.tracker.state import Session, TrackerState
 from osp2p.wire.address import Address
@@ -27,7 +27,7 @@ from tests.fuzz.client_targets import run_virtually
 from tests.fuzz.content_targets import small_chunks
 from tests.fuzz.stream import Stream
 from tests.fuzz.target import Parameters, target
-from tests.tracker.talk import Told
+from tests.tracker.talk import Told, answer
 
 LIMITS = Limits(
     max_line=200,

@@ -19,13 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from osp2p.content import sorted_names
 from osp2p.limits import Limits
 from osp2p.tracker import registry
-from osp2p.tracker.commands import answer, write_news
+from osp2p.tracker.commands import write_news
 from osp2p.tracker.state import Session
 from osp2p.wire.address import Address
 from osp2p.wire.reply import Reply
 from tests.fuzz.books import audit
 from tests.fuzz.server_targets import read_replies
-from tests.tracker.talk import make_state
+from tests.tracker.talk import answer, make_state
 
 LIMITS = Limits(max_base_files=3, max_files=4, max_registrations=14, max_contents_per_name=3, max_block_queue=2)
 

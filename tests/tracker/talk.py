@@ -12,6 +12,7 @@ from osp2p.errors import ConnectionLost
 from osp2p.limits import Limits
 from osp2p.net import Connection, Network, TcpNetwork
 from osp2p.tracker import TrackerOptions, serve_tracker
+from osp2p.tracker.commands import answer_lines
 from osp2p.tracker.holdings import Peer
 from osp2p.tracker.state import Session, TrackerState
 from osp2p.wire.address import Address
@@ -19,6 +20,14 @@ from osp2p.wire.reply import Reply, ReplyParser
 
 #: How long a test waits for what must come, in seconds.
 PATIENCE = 10.0
+
+
+def answer(session: Session, line: bytes) -> bytes:
+    """The whole reply to one line."""
+    replies: list[bytes] = []
+    answer_lines(session, [line], replies)
+    (reply,) = replies
+    return reply
 
 
 class Client:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osp2p.limits import Limits
-from osp2p.tracker.commands import VERBS, answer
+from osp2p.tracker.commands import VERBS
 from osp2p.tracker.state import Session, TrackerOptions, TrackerState
 from osp2p.wire.entry import parse_file_line, parse_peer_line
 from osp2p.wire.reply import Reply, ReplyParser
-from tests.tracker.talk import Told, make_session, make_state
+from tests.tracker.talk import Told, answer, make_session, make_state
 
 M1, M2 = b"a" * 22, b"b" * 21 + b"a"
 X, Y = b"1" * 64, b"2" * 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from osp2p.tracker.holdings import DISPUTED, Content, Peer, Rivals
+from osp2p.tracker.holdings import DISPUTED, Content, Holders, Peer, Rivals, collect, with_one_more, without
 from osp2p.wire.address import Address
 
 M1, M2 = b"a" * 22, b"b" * 21 + b"a"
@@ -16,10 +16,10 @@ def make_peer(name: bytes = b"p") -> Peer:
 
 def hold(content: Content, peer: Peer, *, part: bool = False) -> None:
     if part:
-        content.partial = [*content.partial, peer]
+        content.partial = with_one_more(content.partial, peer)
         peer.parts[content.name] = content
     else:
-        content.complete.append(peer)
+        content.complete = with_one_more(content.complete, peer)
         peer.files[content.name] = content
 
 
@@ -61,11 +61,27 @@ def test_sweeping_keeps_places_whose_registration_is_still_to_be_struck_out() ->
     del struck.files[b"f"]
     content.gone = 1
     content.sweep()
-    assert content.complete == [here, leaving]
-    assert list(content.partial) == [part]
+    assert content.complete == (here, leaving)
+    assert content.partial == (part,)
     del part.parts[b"f"]
     content.sweep()
-    assert list(content.partial) == []
+    assert not content.partial
+
+
+@pytest.mark.parametrize("number", [1, 2, 15, 16, 17, 40])
+def test_holders_stay_in_their_order_however_many_they_are(number: int) -> None:
+    peers = [make_peer() for _ in range(number)]
+    holders: Holders = ()
+    for count, peer in enumerate(peers):
+        assert list(holders) == peers[:count]
+        holders = with_one_more(holders, peer)
+    assert collect(peers) == holders
+    assert isinstance(holders, tuple) == (number <= 16)
+    left = list(peers)
+    for peer in (*peers[1::2], *peers[0::2]):
+        left.remove(peer)
+        holders = without(holders, peer)
+        assert list(holders) == left
 
 
 def test_the_oldest_holder_of_the_whole_decides() -> None:

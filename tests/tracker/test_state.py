@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from osp2p.tracker import registry
-from osp2p.tracker.commands import answer
 from osp2p.tracker.state import TrackerOptions, TrackerState
-from tests.tracker.talk import Told, make_session, make_state
+from tests.tracker.talk import Told, answer, make_session, make_state
 
 
 def test_logging_out_twice_is_safe() -> None:
