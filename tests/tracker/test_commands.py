@@ -295,6 +295,49 @@ def test_max_bounds_the_holders(state: TrackerState) -> None:
     assert len(data(narrow, b"WANT f")) == 2
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 6, 10, 11, 30])
+def test_all_holders_are_named_however_few_or_many_they_are(state: TrackerState, number: int) -> None:
+    expected: list[bytes] = []
+    for port in range(1, number + 1):
+        hello(state, b"ADDR a%d 127.0.0.1:%d" % (port, port), b"HAVE f", b"HAVE g size=5")
+        expected.append(b"PEER a%d 127.0.0.1:%d" % (port, port))
+    asker, old = hello(state), base(state)
+    terminator = b"%d of %d holders" % (number, number)
+    for name, facts in ((b"f", b" v=2"), (b"g", b" v=2 size=5")):
+        assert data(asker, b"WANT " + name) == sorted(line + facts for line in expected)
+        assert data(old, b"WANT " + name) == sorted(expected)
+        assert ask(asker, b"WANT " + name).text == ask(old, b"WANT " + name).text == terminator
+
+
+def test_holders_of_whom_an_old_client_may_see_one_are_one_for_it(state: TrackerState) -> None:
+    hello(state, b"ADDR new [2001:db8::1]:1", b"HAVE f", b"HAVE g", remote="2001:db8::1")
+    hello(state, b"ADDR old 127.0.0.1:2", b"HAVE f")
+    reply = ask(base(state), b"WANT f")
+    assert (reply.data, reply.text) == ((b"PEER old 127.0.0.1:2",), b"1 of 1 holders")
+    assert code(base(state), b"WANT g") == 300
+    assert len(data(hello(state), b"WANT f")) == 2
+
+
+def test_a_holder_that_has_left_is_named_no_more(state: TrackerState) -> None:
+    sessions = [hello(state, b"ADDR a%d 127.0.0.1:%d" % (port, port), b"HAVE f") for port in range(1, 6)]
+    asker = hello(state)
+    while sessions:
+        assert len(data(asker, b"WANT f")) == len(sessions)
+        assert code(sessions.pop(0), b"QUIT") == 200
+    assert code(asker, b"WANT f") == 300
+
+
+def test_a_have_said_again_changes_nothing_unless_it_says_less(state: TrackerState) -> None:
+    session = hello(state, b"ADDR a 127.0.0.1:1", b"HAVE f", b"HAVE g size=5", b"HAVE h b3=" + X, b"HAVE p part=yes")
+    codes = [code(session, b"HAVE " + name) for name in (b"f", b"g", b"h", b"p", b"f", b"g", b"h", b"p")]
+    assert codes == [220, 220, 200, 200, 220, 220, 220, 220]
+    assert [data(session, b"WANT " + name) for name in (b"g", b"h", b"p")] == [
+        [b"PEER a 127.0.0.1:1 v=2 size=5"],
+        [b"PEER a 127.0.0.1:1 v=2"],
+        [b"PEER a 127.0.0.1:1 v=2"],
+    ]
+
+
 def test_a_b3_of_one_who_came_later_is_told_by_stat_and_not_listed(state: TrackerState) -> None:
     hello(state, b"ADDR first 127.0.0.1:1", b"HAVE f " + M1)
     hello(state, b"ADDR later 127.0.0.1:2", b"HAVE f %s size=5 b3=%s" % (M1, X))

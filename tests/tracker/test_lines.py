@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from osp2p.limits import Limits
 from osp2p.tracker.holdings import Content, Peer
 from osp2p.tracker.lines import (
+    MOST_FEW,
+    TERMINATOR_ROOM,
     Fakes,
     base_candidates,
     choose,
     fit_base_lines,
     hello_holders,
+    how_few,
     shorten_alias,
     shuffle,
     shuffled,
@@ -54,6 +57,16 @@ def test_a_shortened_alias_fits_and_begins_like_the_long_one(alias: bytes, room:
         assert len(quote(alias)) > room
         assert shown.endswith(b"...")
         assert alias.startswith(shown[:-3])
+
+
+@given(room=st.integers(100, 5000), line=st.integers(40, 300), most=st.integers(0, 20), alias=ALIASES)
+def test_few_holders_have_room_whatever_they_are_called(room: int, line: int, most: int, alias: bytes) -> None:
+    limits = replace(LIMITS, max_base_reply=room, max_base_peer_line=line, max_want_peers=most)
+    few = how_few(limits)
+    assert 0 <= few <= min(most, MOST_FEW)
+    longest = write_base_line(alias, Address("255.255.255.254", 65535), limits)
+    assert few * len(longest) + TERMINATOR_ROOM <= room or not few
+    assert how_few(LIMITS) == MOST_FEW
 
 
 @given(alias=ALIASES, host=st.ip_addresses(v=4).filter(int).map(str), port=st.integers(1, 65535))
