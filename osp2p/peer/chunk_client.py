@@ -17,7 +17,8 @@ from osp2p.net import LineConnection, Network
 from osp2p.net.errors import deadline
 from osp2p.net.throttle import OwnTime
 from osp2p.wire.address import Address
-from osp2p.wire.entry import parse_b3, parse_number
+from osp2p.wire.chunk_list import parse_chunk_lines
+from osp2p.wire.entry import parse_number
 from osp2p.wire.ranges import parse_ranges, write_ranges
 from osp2p.wire.reply import Reply
 from osp2p.wire.word import quote
@@ -219,13 +220,7 @@ class ChunkClient:
         reply = await self._reply()
         if len(reply.data) != self._content.count:
             raise MalformedLine(f"sent {len(reply.data)} hashes for {self._content.count} chunks")
-        hashes = []
-        for index, line in enumerate(reply.data):
-            words = line.split()
-            if len(words) != 3 or words[0] != b"CHUNK" or words[1] != b"%d" % index:
-                raise MalformedLine("a chunk list has a line CHUNK index hash for each chunk, in order")
-            hashes.append(parse_b3(words[2]))
-        return b"".join(hashes)
+        return parse_chunk_lines(reply.data)
 
     async def read_data(self, first: int, last: int, take: Take, begins: Begins) -> None:
         """Read the answer to `get_run`.

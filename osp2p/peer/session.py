@@ -27,6 +27,7 @@ from osp2p.peer.events import Report, Uploaded
 from osp2p.peer.offer import Offer, Shelf
 from osp2p.peer.sending import Sender
 from osp2p.peer.slots import UploadSlots
+from osp2p.wire.chunk_list import write_chunk_lines
 from osp2p.wire.entry import FileEntry, parse_b3, parse_number, write_file_line
 from osp2p.wire.ranges import parse_ranges, write_ranges
 from osp2p.wire.reply import write_reply
@@ -398,12 +399,7 @@ def _make_chunks(size: int, hashes: bytes, first: int, last: int) -> Making:
     lines: list[bytes] = []
     for start in range(first, last + 1, _SLICE_LINES):
         end = min(start + _SLICE_LINES, last + 1)
-        digits = hashes[start * HASH_LENGTH : end * HASH_LENGTH].hex().encode()
-        each = 2 * HASH_LENGTH
-        lines += [
-            b"CHUNK %d %s" % (index, digits[at : at + each])
-            for index, at in zip(range(start, end), range(0, len(digits), each), strict=True)
-        ]
+        lines += write_chunk_lines(hashes[start * HASH_LENGTH : end * HASH_LENGTH], start)
         if end <= last:
             yield
     return write_reply(200, b"%d chunks of %d bytes" % (len(lines), chunk_size(size)), lines)

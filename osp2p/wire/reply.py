@@ -91,6 +91,9 @@ class ReplyParser:
         if line == self._bare and self._lines == 1:  # thousands of HAVEs are all answered alike
             self._lines = self._bytes = 0
             return self._same
+        if not b"0" <= line[:1] <= b"9":  # of a long reply, all lines but a few: two matches would double their time
+            self._data.append(line.rstrip(b"\r"))
+            return None
         if match := _TERMINATOR.match(line):
             reply = Reply(int(match[1]), line[match.end() :].rstrip(b"\r"), tuple(self._data), tuple(self._context))
             if self._lines == 1:
