@@ -316,14 +316,18 @@ def _want_any(session: Session, name: bytes) -> bytes:
 
 
 def _few_holders(session: Session, content: Content) -> bytes:
-    """The answer that names all holders, who are few and have the whole file."""
+    """The answer that names all holders, who are few and have the whole file.
+
+    Whoever has left has no line any more, though it may take a while until all that it held is struck out.
+    """
+    holders = content.complete
     if not session.hello:
-        lines = [peer.base_line for peer in content.complete if peer.base_line]
+        lines = [peer.base_line for peer in holders if peer.base_line]
     elif content.b3 is None and content.size is None:
-        lines = [peer.hello_line for peer in content.complete]
+        lines = [peer.hello_line for peer in holders if peer.hello_line]
     else:
         facts = write_facts(content.known_size, content.b3) + b"\n"
-        lines = [peer.hello_line[:-1] + facts if peer.hello else peer.hello_line for peer in content.complete]
+        lines = [peer.hello_line[:-1] + facts if peer.hello else peer.hello_line for peer in holders if peer.hello_line]
     lines = shuffle(lines, session.state.rng)
     return b"".join(lines) + _FEW_TEXTS[len(lines)]
 

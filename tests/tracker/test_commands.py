@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from osp2p.limits import Limits
 from osp2p.tracker.commands import VERBS
+from osp2p.tracker.registry import FORGET_AT_ONCE
 from osp2p.tracker.state import Session, TrackerOptions, TrackerState
 from osp2p.wire.entry import parse_file_line, parse_peer_line
 from osp2p.wire.reply import Reply, ReplyParser
@@ -325,6 +326,27 @@ def test_a_holder_that_has_left_is_named_no_more(state: TrackerState) -> None:
         assert len(data(asker, b"WANT f")) == len(sessions)
         assert code(sessions.pop(0), b"QUIT") == 200
     assert code(asker, b"WANT f") == 300
+
+
+@pytest.mark.parametrize("facts", [b"", b" size=5"])
+@pytest.mark.parametrize("others", [0, 1, 2, 4])
+def test_who_held_so_much_that_it_is_still_being_forgotten_is_named_no_more(
+    state: TrackerState, others: int, facts: bytes
+) -> None:
+    leaving = hello(state, b"ADDR leaving 127.0.0.1:9", b"HAVE f" + facts)
+    for number in range(FORGET_AT_ONCE):
+        assert code(leaving, b"HAVE other%d" % number) == 200
+    for port in range(1, others + 1):
+        hello(state, b"ADDR a 127.0.0.1:%d" % port, b"HAVE f" + facts)
+    assert code(leaving, b"QUIT") == 200
+    assert leaving.peer is not None
+    assert b"f" in leaving.peer.files
+    expected = [b"PEER a 127.0.0.1:%d" % port for port in range(1, others + 1)]
+    for session, more in ((hello(state), b" v=2" + facts), (base(state), b"")):
+        if others:
+            assert data(session, b"WANT f") == [line + more for line in expected]
+        else:
+            assert code(session, b"WANT f") == 300
 
 
 def test_a_have_said_again_changes_nothing_unless_it_says_less(state: TrackerState) -> None:
