@@ -12,6 +12,7 @@ from osp2p.peer.session import VERBS as PEER_VERBS
 from osp2p.tracker.commands import VERBS as TRACKER_VERBS
 from osp2p.wire.address import parse_address, parse_port
 from osp2p.wire.checksum import check_md5, parse_md5, write_md5
+from osp2p.wire.chunk_list import parse_chunk_lines, write_chunk_lines
 from osp2p.wire.entry import (
     FileEntry,
     PeerEntry,
@@ -255,6 +256,24 @@ def ranges_are_sets(data: bytes) -> bool:
     words = list(write_ranges(merged, width))
     assert [pair for word in words for pair in parse_ranges(word, maximum, 50)] == merged
     assert all(len(word) <= width or b"," not in word for word in words)
+    return True
+
+
+@target("wire/chunk-list", b"CHUNK 0 ", b"\nCHUNK 1 ", b"0" * 64, b"a" * 63, b"f" * 32, b" ", b"A", b"\r\n", b"\t")
+def chunk_lists_come_back(data: bytes) -> bool:
+    """Lines are a chunk list if each has its word, its index and 64 digits, with any white space around them, or they are
+    refused. Written again, they mean the same.
+    """
+    lines = data.split(b"\n")
+    sound = all(re.fullmatch(rb"\s*CHUNK\s+%d\s+[0-9a-f]{64}\s*" % number, line) for number, line in enumerate(lines))
+    try:
+        hashes = parse_chunk_lines(lines)
+    except MalformedLine:
+        assert not sound
+        return False
+    assert sound
+    assert hashes == b"".join(bytes.fromhex(line.split()[2].decode()) for line in lines)
+    assert parse_chunk_lines(write_chunk_lines(hashes, 0)) == hashes
     return True
 
 
