@@ -261,8 +261,8 @@ def ranges_are_sets(data: bytes) -> bool:
 
 @target("wire/chunk-list", b"CHUNK 0 ", b"\nCHUNK 1 ", b"0" * 64, b"a" * 63, b"f" * 32, b" ", b"A", b"\r\n", b"\t")
 def chunk_lists_come_back(data: bytes) -> bool:
-    """Lines are a chunk list if each has its word, its index and 64 digits, with any white space around them, or they are
-    refused. Written again, they mean the same.
+    """Lines are a chunk list if each has its word, its index and 64 digits, with any white space around them; else they
+    are refused. Written again, they mean the same.
     """
     lines = data.split(b"\n")
     sound = all(re.fullmatch(rb"\s*CHUNK\s+%d\s+[0-9a-f]{64}\s*" % number, line) for number, line in enumerate(lines))
