@@ -42,8 +42,14 @@ from osp2p.wire.link import Link
 if TYPE_CHECKING:
     from osp2p.overlay.node import OverlayOptions
 
-#: Of how many names that nobody has it is looked whether they are directories.
+#: For how many names that nobody has it is looked what else may have been meant.
 MOST_HINTS = 3
+
+#: How many names are looked at in each part of a tracker's list.
+NEAR_PAGE = 100
+
+#: Seconds that a hint is waited for.
+HINT_PATIENCE = 5.0
 
 #: Seconds for which others are served without a word after all is done.
 PATIENCE = 1.0
@@ -222,26 +228,38 @@ async def _fetch_plan(
                         await writer.take(event)
                         event = _at_stdout(event)
                     display.show(event)
-            await _tell_of_directories(node, display, set(matched.names).difference(links))
+            await _tell_what_was_meant(node, display, set(matched.names).difference(links))
             _tell_of_silence(node, display)
     finally:
         display.close()
     return display.summarise()
 
 
-async def _tell_of_directories(node: Node, display: Display, words: Collection[bytes]) -> None:
-    """Tell who has asked for a directory as if it were a file how it is fetched.
+async def _tell_what_was_meant(node: Node, display: Display, words: Collection[bytes]) -> None:
+    """Tell who has asked for what nobody has how a directory is fetched, and which names are near.
 
     Args:
-        words: what may have been meant so.
+        words: what the user typed as names.
     """
-    for word in [name for name in display.nobody_has if name in words][:MOST_HINTS]:
-        with suppress(Osp2pError):  # it is a hint: without an answer there is none
-            below = unambiguous(await node.list_files(directory_prefix(word)))
-            if below:
-                display.show(
-                    Remark(word, f"{count_of(len(below), 'file')} below a directory of this name: -r fetches it")
-                )
+    names = [name for name in display.nobody_has if name in words][:MOST_HINTS]
+    with suppress(Osp2pError), trio.move_on_after(HINT_PATIENCE):  # without an answer there is no hint
+        typos = [name for name in names if not await _is_directory(node, display, name)]
+        if typos and node.tracker_addresses:
+            from osp2p.cli.near_names import beginnings, nearest  # for names that nobody has alone
+
+            parts = dict.fromkeys(part for name in typos for part in beginnings(name))
+            listed = await node.list_some(list(parts), NEAR_PAGE)
+            for name in typos:
+                if near := [shell_word(os.fsdecode(found)) for found in nearest(name, listed)]:
+                    display.show(Remark(name, f"did you mean {' or '.join(near)}?"))
+
+
+async def _is_directory(node: Node, display: Display, word: bytes) -> bool:
+    """Whether files are below a directory of this name; tells how they are fetched."""
+    below = unambiguous(await node.list_files(directory_prefix(word)))
+    if below:
+        display.show(Remark(word, f"{count_of(len(below), 'file')} below a directory of this name: -r fetches it"))
+    return bool(below)
 
 
 def _tell_of_silence(node: Node, display: Display) -> None:

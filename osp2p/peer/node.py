@@ -255,6 +255,18 @@ class Node(FetchingNode, CallingNode):
             overlay, self._network, prefix, self._limits, lambda text: self._report(Remark(b"", text))
         )
 
+    async def list_some(self, prefixes: Sequence[bytes], most: int) -> list[bytes]:
+        """A few of the names that the trackers list, for one short question to each.
+
+        Args:
+            prefixes: what the names begin with.
+            most: how many of each are asked for; a tracker of 2007 names all that it has.
+
+        Raises:
+            TrackerError: none answered.
+        """
+        return await self._trackers.list_some(prefixes, most)
+
     async def list_peers(self) -> list[PeerEntry]:
         """Who is logged in.
 

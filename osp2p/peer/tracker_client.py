@@ -32,7 +32,7 @@ from osp2p.peer.tracker_facts import (
     parse_entries,
     weight_of,
 )
-from osp2p.peer.tracker_listing import Listing
+from osp2p.peer.tracker_listing import LIST_ALL, Listing, list_line, listed_names
 from osp2p.wire.address import Address
 from osp2p.wire.entry import FileEntry, PeerEntry, parse_file_line, parse_peer_line
 from osp2p.wire.reply import Reply, is_reply_line
@@ -266,6 +266,21 @@ class TrackerClient:
                     listing.add(page)
                 self._broken = False
         return listing.files()
+
+    async def list_some(self, prefixes: Sequence[bytes], most: int) -> list[bytes]:
+        """A few names of those that there are: one page for each prefix, all asked for at once.
+
+        Args:
+            prefixes: what the names begin with. A tracker without pages lists all that it has, once for all of them.
+            most: how many names a page has.
+
+        Raises:
+            NetworkError, LineTooLong.
+        """
+        has_pages = self.features is not None and b"pages" in self.features
+        askable = [prefix for prefix in prefixes if len(prefix) <= self._limits.max_name]
+        lines = [list_line(prefix, b"", b"%d" % most) for prefix in askable] if has_pages else [LIST_ALL]
+        return listed_names(await self.requests(lines), hello=self.hello)
 
     async def _read_page(self) -> Reply:
         """Read an answer to LIST. Raises: TrackerRefused, after which nothing more comes."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
+
 from osp2p.errors import TrackerError
 from osp2p.limits import Limits
 from osp2p.peer.tracker_facts import parse_entries, weight_of
@@ -9,8 +12,23 @@ from osp2p.wire.entry import FileEntry, parse_file_line
 from osp2p.wire.reply import Reply
 from osp2p.wire.request import write_request
 
+#: The request that a tracker without pages answers with all that there is.
+LIST_ALL = b"LIST\n"
+
 #: Files on a page: as many as the tracker writes while we read as many.
 _PAGE = b"1000"
+
+
+def list_line(prefix: bytes, after: bytes, most: bytes) -> bytes:
+    """The request for a page: of names that begin so, behind one of them, and at most so many."""
+    attributes = {key: value for key, value in ((b"prefix", prefix), (b"after", after)) if value}
+    return write_request(b"LIST", attributes=attributes | {b"max": most})
+
+
+def listed_names(pages: Iterable[Reply], *, hello: bool) -> list[bytes]:
+    """The names on some pages, each once; of a refusal, none."""
+    lines = chain.from_iterable(page.data for page in pages if page.ok)
+    return list(dict.fromkeys(entry.name for entry in parse_entries(lines, parse_file_line, hello=hello)))
 
 
 class Listing:
@@ -34,11 +52,7 @@ class Listing:
 
     def first_line(self) -> bytes:
         """The request for the first page."""
-        return self._line() if self._hello else b"LIST\n"
-
-    def _line(self) -> bytes:
-        attributes = {key: value for key, value in ((b"prefix", self._prefix), (b"after", self._after)) if value}
-        return write_request(b"LIST", attributes=attributes | {b"max": _PAGE})
+        return list_line(self._prefix, self._after, _PAGE) if self._hello else LIST_ALL
 
     def line_behind(self, page: Reply) -> bytes | None:
         """The request for what comes behind a page, which can be sent before that page is read; None: it is the last.
@@ -49,7 +63,7 @@ class Listing:
         if not self._hello or last is None or last.name <= self._after:
             return None
         self._after = last.name
-        return self._line()
+        return list_line(self._prefix, self._after, _PAGE)
 
     def add(self, page: Reply) -> None:
         """Take in a page. Raises: TrackerError: there is no end to it."""

@@ -186,6 +186,11 @@ class Trackers:
         found = {(entry.name, entry.attributes.get(b"b3", b"")): entry for answer in answers for entry in answer}
         return [found[key] for key in sorted(found)]
 
+    async def list_some(self, prefixes: Sequence[bytes], most: int) -> list[bytes]:
+        """A few of the names that there are, each once. See `TrackerClient.list_some`."""
+        answers = await self._ask_all(lambda client: client.list_some(prefixes, most))
+        return list(dict.fromkeys(chain.from_iterable(answers)))
+
     async def list_peers(self) -> list[PeerEntry]:
         """Who is logged in, each (alias, address) once."""
         answers = await self._ask_all(lambda client: client.list_peers())

@@ -169,6 +169,19 @@ async def test_a_directory_that_is_asked_for_as_a_file(world: World, photos: Pro
     assert not any(line.startswith("nope: ") and "-r" in line for line in lines)
 
 
+async def test_a_name_that_was_mistyped(world: World, photos: Program) -> None:
+    result = await world.run("get", "Cat.jpg", "deep.txt", HOSTILE.replace(b"\x1b[", b""), "-o", "new/")
+    assert (result.code, result.out) == (3, b"")
+    hints = [line for line in result.err.decode().splitlines() if "did you mean" in line]
+    assert hints == [
+        "Cat.jpg: did you mean cat.jpg?",
+        "deep.txt: did you mean sub/deep.txt?",
+        r"a31m\xff.txt: did you mean $'a\033[31m\377.txt'?",
+    ]
+    records = (await world.run("get", "--json", "dog.tx")).records
+    assert [record["text"] for record in records if record["event"] == "remark"] == ["did you mean dog.txt?"]
+
+
 async def test_get_to_one_file(world: World, photos: Program) -> None:
     assert (await world.run("get", "sub/deep.txt", "-o", "x")).code == 0
     assert (world.directory / "x").is_file()

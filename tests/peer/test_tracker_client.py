@@ -428,3 +428,25 @@ async def test_a_blank_line_is_a_sign_of_life(autojump_clock: MockClock) -> None
         await client.keep_alive()
         assert await client.list_files() == []
         assert heard.heard == [b"HELLO OSP2P/2", b"", b"LIST"]
+
+
+# --- a few names ---
+
+
+async def test_a_few_names_are_asked_for_at_once_and_each_is_named_once(autojump_clock: MockClock) -> None:
+    network = here()
+    async with new_tracker(network), open_tracker(network, HOST, PORT, LIMITS) as client:
+        await client.request(b"ADDR anna 10.0.0.2:4001\n")
+        for name in (b"Fi1", b"a", b"b", b"fi1", b"fi2", b"fi3"):
+            await client.request(b"HAVE %s\n" % name)
+        assert await client.list_some([b"", b"fi", b"Fi"], 2) == [b"Fi1", b"a", b"fi1", b"fi2"]
+        assert await client.list_some([b"x" * (LIMITS.max_name + 1)], 2) == []
+
+
+async def test_a_tracker_without_pages_is_asked_for_its_list_once(autojump_clock: MockClock) -> None:
+    network = here()
+    async with open_old(network) as (_, heard), open_tracker(network, HOST, PORT, LIMITS) as client:
+        for line in (b"ADDR anna 10.0.0.2:4001\n", b"HAVE film.mkv\n"):
+            await client.request(line)
+        assert await client.list_some([b"", b"fi", b"Fi"], 2) == [b"film.mkv"]
+        assert heard.heard.count(b"LIST") == 1
