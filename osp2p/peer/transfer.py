@@ -136,8 +136,9 @@ class Transfer:
         self._target = target
         self._options = options
         self._around = around
-        most = options.max_size if options.max_size is not None else around.limits.max_size
-        self._limits = replace(around.limits, max_size=most)
+        self._limits = around.limits
+        if options.max_size is not None:
+            self._limits = replace(around.limits, max_size=options.max_size)
         self._report = report
         self._fetches: list[BaseFetch | ChunkFetch] = []
         self._tried: set[Content] = set()
