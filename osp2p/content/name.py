@@ -26,7 +26,16 @@ PARTIAL_SUFFIX = b".osp2p-part"
 #: What ends the name of the journal beside such a file.
 JOURNAL_SUFFIX = b".osp2p-journal"
 
-_PARTIAL_SUFFIXES = (PARTIAL_SUFFIX, JOURNAL_SUFFIX, b".part", b".crdownload")
+#: What ends the names of further such files of one target, and of a journal's successor. They have endings of their
+#: own, so that no name that a stranger chooses, such as ``cat.jpg~1``, has beside it what stands beside ``cat.jpg``.
+_COPY_SUFFIX = b".osp2p-copy"
+_RENEWED_SUFFIX = b".osp2p-renewed"
+
+#: How much of a name beside a target is kept for what follows the target's own: the same for all of them, so that two
+#: targets of which one such name is the same have all of them in common, the locked one too.
+_BESIDE_BYTES = 32
+
+_PARTIAL_SUFFIXES = (PARTIAL_SUFFIX, JOURNAL_SUFFIX, _COPY_SUFFIX, _RENEWED_SUFFIX, b".part", b".crdownload")
 _GLOB_BYTES = frozenset(b"*?[")
 
 
@@ -186,7 +195,7 @@ def backup_names(path: Path) -> Iterator[Path]:
 
 def partial_name(base: bytes, number: int = 0) -> bytes:
     """The hidden name beside `base` of a file that is still being fetched; `number` tells several apart."""
-    return _beside(base, PARTIAL_SUFFIX if number == 0 else b"~%d" % number + PARTIAL_SUFFIX)
+    return _stem(base) + (PARTIAL_SUFFIX if number == 0 else b"~%d" % number + _COPY_SUFFIX)
 
 
 def journal_name(base: bytes, *, renewed: bool = False) -> bytes:
@@ -195,12 +204,13 @@ def journal_name(base: bytes, *, renewed: bool = False) -> bytes:
     Args:
         renewed: the successor of that file, while it is being made.
     """
-    return _beside(base, b"~new" + JOURNAL_SUFFIX if renewed else JOURNAL_SUFFIX)
+    return _stem(base) + (_RENEWED_SUFFIX if renewed else JOURNAL_SUFFIX)
 
 
-def _beside(base: bytes, suffix: bytes) -> bytes:
-    room = MAX_COMPONENT - 1 - len(suffix)
+def _stem(base: bytes) -> bytes:
+    """What all hidden names beside `base` begin with."""
+    room = MAX_COMPONENT - 1 - _BESIDE_BYTES
     if len(base) > room:  # two long names that begin alike must not meet here
         tag = b"~" + blake2b(base, digest_size=8).hexdigest().encode()
         base = base[: room - len(tag)] + tag
-    return b"." + base + suffix
+    return b"." + base

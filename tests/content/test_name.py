@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from osp2p.content.name import (
     MAX_COMPONENT,
+    PARTIAL_SUFFIX,
     backup_names,
     is_glob,
     is_hidden,
@@ -238,6 +239,27 @@ def test_names_beside_a_target_are_hidden_partial_and_not_too_long(name: bytes) 
         assert len(hidden) <= MAX_COMPONENT
     if name not in (b".", b".."):
         assert len(os.fsencode(next(backup_names(local_path(HERE, name, LIMITS))).name)) <= MAX_COMPONENT
+
+
+@pytest.mark.parametrize("number", [1, 2, 63])
+@pytest.mark.parametrize("length", [3, 222, 223, 241, 242, 243, 255])
+def test_no_name_has_beside_it_what_stands_beside_another(number: int, length: int) -> None:
+    one = b"x" * length
+    stem = partial_name(one).removeprefix(b".").removesuffix(PARTIAL_SUFFIX)
+    others = [b"%b~%d" % (name, number) for name in (one, stem)]
+    others += [b"%b~%d~" % (name, number) for name in (one, stem)]
+    others += [name + ending for name in (one, stem) for ending in (b"~new", b".osp2p-copy", b".osp2p-journal")]
+    ours = names_beside(one)
+    assert len(ours) == 66
+    for other in others:
+        if len(other) <= MAX_COMPONENT:
+            assert not ours & names_beside(other)
+    # Somebody may choose what a long name is shortened to: then the two have the lock in common, too.
+    assert bool(ours & names_beside(stem)) == (partial_name(stem) == partial_name(one))
+
+
+def names_beside(name: bytes) -> set[bytes]:
+    return {*(partial_name(name, number) for number in range(64)), journal_name(name), journal_name(name, renewed=True)}
 
 
 def test_long_names_that_begin_alike_do_not_meet() -> None:
