@@ -7,7 +7,7 @@ For a target ``cat.jpg`` there may be, all in its directory:
     chunks of a verified fetch are written (`chunk_store`), so it may outlive the process, and be resumed.
 ``.cat.jpg.osp2p-journal``
     says which of those chunks are proved.
-``.cat.jpg~1~.osp2p-part`` and so on
+``.cat.jpg~1.osp2p-copy`` and so on
     base transfers, each from its first byte; several sources may race. Of no use to a later process, which removes
     them.
 
@@ -27,7 +27,7 @@ from pathlib import Path
 from osp2p.content.lock import NEW_FILE, check_way, make_parents, open_locked
 from osp2p.content.name import journal_name, partial_name
 from osp2p.content.publish import publish, sync_data, sync_directory
-from osp2p.errors import DiskFull, TooLarge
+from osp2p.errors import DiskFull, StoreError, TooLarge
 from osp2p.limits import MIB, Limits
 from osp2p.net.errors import disk_error, disk_errors
 
@@ -275,6 +275,8 @@ class Target:
         try:
             if sync:
                 await sync_data(fd)
+            if not os.path.samestat(os.fstat(fd), os.lstat(source)):
+                raise StoreError(f"{self.label}: another file has taken the place of {source}")
             final = publish(source, self.path, force=force)
             self.keep = False
             self._remove_journal()

@@ -403,3 +403,25 @@ def test_a_small_disk_is_not_all_reserve(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "fstatvfs", lambda fd: Disk())
     with open_target(tmp_path / "a", LIMITS) as target:
         assert written(target, 7).end == 7
+
+
+async def test_names_that_look_like_each_others_copies_do_not_meet(tmp_path: Path) -> None:
+    with open_target(tmp_path / "cat.jpg~1", LIMITS) as first, open_target(tmp_path / "cat.jpg", LIMITS) as second:
+        os.pwrite(first.lock_fd, b"one", 0)
+        part = second.new_part()
+        part.write_at(0, b"two")
+        await first.publish(first.partial, first.lock_fd, force=False, sync=True)
+        await part.commit()
+    assert everything(tmp_path) == ["cat.jpg", "cat.jpg~1"]
+    assert (tmp_path / "cat.jpg~1").read_bytes() == b"one"
+
+
+async def test_a_file_that_took_the_place_of_ours_gets_no_final_name(tmp_path: Path) -> None:
+    with open_target(tmp_path / "cat.jpg", LIMITS) as opened:
+        part = opened.new_part()
+        part.write_at(0, b"ours")
+        os.unlink(part.path)
+        Path(part.path).write_bytes(b"not ours")
+        with pytest.raises(StoreError, match="another file has taken the place"):
+            await part.commit()
+        assert not (tmp_path / "cat.jpg").exists()
