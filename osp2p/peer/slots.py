@@ -67,9 +67,11 @@ class UploadSlots:
         """Whether there is a slot for a source that has `own` of them; one may be taken away for it."""
         if self.running < self._limits.max_uploads:
             return True
-        most = max(self._sources.values(), key=len)
+        most = max(self._sources.values(), key=len, default={})
+        if len(most) < own + 2:
+            return False
         last = next(reversed(most))
-        if len(most) < own + 2 or last.visit is None:
+        if last.visit is None:
             return False
         self._forget(last)
         last.visit.dismiss()

@@ -123,6 +123,14 @@ async def test_nobody_loses_a_slot_to_who_would_then_have_more() -> None:
         assert not any(one.dismissed for one in first)
 
 
+async def test_who_serves_nobody_refuses_everybody() -> None:
+    for limits in (replace(LIMITS, max_uploads=0), replace(LIMITS, max_uploads_per_host=0)):
+        slots = UploadSlots(limits)
+        with slots.slot("10.0.0.1") as free:
+            assert not free
+        assert slots.running == 0
+
+
 async def test_who_is_served_is_busy_and_afterwards_is_not() -> None:
     slots = UploadSlots(LIMITS)
     with ExitStack() as stack:
