@@ -104,5 +104,6 @@ class ReplayGuard:
             self._sources -= Counter(forgotten.values())
 
     def _until_room(self, now: int) -> int:
-        """Milliseconds until the oldest calls are forgotten."""
-        return max(1, (min(self._slots) + 1) * _SLOT_MS + self._window - now)
+        """Milliseconds until the oldest calls are forgotten; where there are none, until one of now would be."""
+        oldest = min(self._slots, default=now // _SLOT_MS)
+        return max(1, (oldest + 1) * _SLOT_MS + self._window - now)

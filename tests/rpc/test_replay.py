@@ -69,6 +69,15 @@ def test_one_host_fills_half_and_all_together_all() -> None:
     assert len(guard) == 1
 
 
+@pytest.mark.parametrize(("most", "share"), [(0, 0.5), (1, 0.5), (10, 0.0)])
+def test_who_may_remember_nothing_takes_no_call(most: int, share: float) -> None:
+    guard = ReplayGuard(dataclasses.replace(LIMITS, max_remembered_calls=most, max_remembered_share=share), START)
+    with pytest.raises(Full) as caught:
+        guard.take(SENDER, nonce(1), START, START, "host")
+    assert 0 < caught.value.retry_ms <= LIMITS.call_window * 1000 + 1000
+    assert len(guard) == 0
+
+
 def test_a_clock_that_is_put_back_starts_again() -> None:
     guard = ReplayGuard(LIMITS, START)
     guard.take(SENDER, nonce(1), START + 3_600_000, START + 3_600_000, "host")
