@@ -32,14 +32,16 @@ class _Directory:
 
     Attributes:
         fd: its descriptor.
+        device: the number of its file system.
         taken: the names in it.
         room: of its disk.
     """
 
-    __slots__ = ("fd", "room", "taken")
+    __slots__ = ("device", "fd", "room", "taken")
 
     def __init__(self, fd: int, limits: Limits) -> None:
         self.fd = fd
+        self.device = os.fstat(fd).st_dev
         self.taken = {os.fsencode(name) for name in os.listdir(fd)}
         self.room = Room(fd, limits)
 
@@ -97,13 +99,14 @@ class SmallStore:
         except (OSError, StoreError):
             return False
         directory.taken.add(wanted)
+        if directory.device not in self.places:
+            self.places[directory.device] = Path(above)
         return True
 
     def _make_directory(self, path: str) -> _Directory:
         """Open a directory that files are put into; beneath `beneath`, make it if it is not there."""
         directory = self._open_directory(path, make=self._beneath is not None)
         self._absent.discard(path)
-        self.places.setdefault(os.fstat(directory.fd).st_dev, Path(path))
         return directory
 
     def _open_directory(self, path: str, *, make: bool = False) -> _Directory:

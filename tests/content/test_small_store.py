@@ -42,6 +42,17 @@ def test_directories_are_made_when_something_is_put_into_them(store: SmallStore,
     assert store.places == {os.stat(tmp_path).st_dev: target.parent}
 
 
+def test_a_file_system_that_is_written_to_is_known_also_where_the_directory_was_there(
+    store: SmallStore, tmp_path: Path
+) -> None:
+    target = tmp_path / "into" / "file"
+    target.parent.mkdir()
+    assert store.is_free(target)
+    assert store.places == {}
+    assert store.put(target, BODY)
+    assert store.places == {os.stat(tmp_path).st_dev: target.parent}
+
+
 def test_a_taken_name_is_refused_and_left_alone(store: SmallStore, tmp_path: Path) -> None:
     target = tmp_path / "into" / "file"
     assert store.put(target, BODY)

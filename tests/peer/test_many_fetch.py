@@ -187,6 +187,20 @@ async def test_listed_files_are_asked_for_after_a_sample(autojump_clock: trio.te
     assert len(world.asked["10.0.0.3"]) > 10
 
 
+async def test_files_are_on_the_disk_when_all_have_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[Path, int]] = []
+
+    async def sync_filesystem(directory: Path) -> None:
+        await trio.lowlevel.checkpoint()
+        synced.append((directory, len(list(directory.iterdir()))))
+
+    monkeypatch.setattr("osp2p.peer.many_fetch.sync_filesystem", sync_filesystem)
+    world.add_holder("10.0.0.2", NAMES)
+    async with serving(world):
+        assert await world.fetch(world.wanted()) == ALL_DONE
+    assert synced == [(world.directory, len(NAMES))]
+
+
 async def test_scattered_files_are_asked_about_one_by_one(autojump_clock: trio.testing.MockClock, world: World) -> None:
     for third in range(3):
         world.add_holder(f"10.0.0.{2 + third}", NAMES[third::3])
