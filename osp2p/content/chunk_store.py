@@ -21,6 +21,9 @@ from osp2p.errors import ChecksumMismatch, ContentChanged, LocalProtocolError, R
 from osp2p.limits import MIB
 from osp2p.net.errors import disk_error, disk_errors
 
+#: The boot id in a journal whose chunks are not to be believed before they are hashed; no boot has it.
+_NO_BOOT = bytes(16)
+
 
 @dataclass(frozen=True, slots=True)
 class Partial:
@@ -202,9 +205,31 @@ class ChunkStore:
         """
         if not self.chunks.complete:
             raise LocalProtocolError("a file that lacks chunks is not complete")
-        final = await self._target.publish(self._target.partial, self.fd, force=force, sync=sync)
+        try:
+            final = await self._target.publish(self._target.partial, self.fd, force=force, sync=sync)
+        except BaseException:
+            if self._target.keep:
+                self._doubt()
+            raise
         self.close()
         return final
+
+    def _doubt(self) -> None:
+        """Have a later fetch hash everything before it believes it, as if the system had been started anew.
+
+        A disk says once that it did not take what was written. Whoever asked again would hear that all is well, and the
+        bytes that are in memory would look as they should, until they are needed.
+        """
+        self.close()
+        self._boot = _NO_BOOT
+        try:
+            self._begin_journal(self._target.renewed_journal, self.chunks).close()
+            os.rename(self._target.renewed_journal, self._target.journal)
+        except OSError:  # then there is nothing that anybody could believe
+            self._target.keep = False
+            for path in (self._target.journal, self._target.renewed_journal):
+                with suppress(OSError):
+                    os.unlink(path)
 
     def close(self) -> None:
         """Write no more. What is proved stays for a later fetch. Safe to call twice."""
@@ -341,6 +366,8 @@ def _proved_among(partial: str, size: int, hashes: bytes, indexes: list[int], ca
     # With a descriptor of its own: a cancelled caller closes the target's while this thread still reads.
     fd = os.open(partial, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # what counts is what the disk has
         return [index for index in indexes if _is_proved(fd, size, index, hashes, cancelled)]
     finally:
         os.close(fd)

@@ -1,5 +1,6 @@
 """The chunk store: what it says is proved is on the disk, after a kill, a power failure, and another boot too."""
 
+import errno
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from osp2p.content.digest import Cancelled
 from osp2p.content.store import open_target
 from osp2p.errors import (
     ContentChanged,
+    StoreError,
     TargetLocked,
 )
 from tests.content.partials import (
@@ -290,3 +292,74 @@ def test_whatever_happens_to_the_journal_no_wrong_byte_is_believed(
 
     with tempfile.TemporaryDirectory() as directory:
         trio.run(run, Path(directory) / "a")
+
+
+def lose(target: Path, index: int) -> None:
+    """Let a disk lose a chunk."""
+    offset, length = chunk_bounds(FIVE.size, index)
+    with partial_path(target).open("r+b") as file:
+        os.pwrite(file.fileno(), bytes(length), offset)
+
+
+async def commit_failing(target: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Have all of a file, on a disk that says that it did not take it."""
+
+    def fdatasync(fd: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch, open_target(target, LIMITS) as opened:
+        patch.setattr(os, "fdatasync", fdatasync)
+        store = await open_content(opened, FIVE)
+        store.set_hashes(FIVE.hashes)
+        for index in range(5):
+            store.put(index, FIVE.chunk(index))
+        with pytest.raises(StoreError):
+            await store.commit()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+async def test_what_a_disk_did_not_take_is_not_believed_when_it_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    target = tmp_path / "a"
+    await commit_failing(target, monkeypatch, number)
+    lose(target, 2)
+    with open_target(target, LIMITS) as opened:
+        assert read_partial(opened) == Partial(FIVE.size, FIVE.b3, FIVE.size)
+        store = await open_content(opened, FIVE)
+        assert list(store.chunks) == [0, 1, 3, 4]
+        store.put(2, FIVE.chunk(2))
+        await store.commit()
+    assert target.read_bytes() == FIVE.data
+    assert everything(tmp_path) == ["a"]
+
+
+async def test_where_not_even_that_can_be_written_nothing_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(source: str, target: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "rename", rename)
+    await commit_failing(tmp_path / "a", monkeypatch, errno.EIO)
+    monkeypatch.undo()
+    with open_target(tmp_path / "a", LIMITS) as opened:
+        assert read_partial(opened) is None
+    assert everything(tmp_path) == []
+
+
+async def test_who_did_not_hear_what_the_disk_says_hashes_again(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    with open_target(target, LIMITS) as opened:
+        store = await open_content(opened, FIVE)
+        store.set_hashes(FIVE.hashes)
+        for index in range(5):
+            store.put(index, FIVE.chunk(index))
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await store.commit()
+    assert scope.cancelled_caught
+    assert not target.exists()
+    lose(target, 4)
+    with open_target(target, LIMITS) as opened:
+        assert list((await open_content(opened, FIVE)).chunks) == [0, 1, 2, 3]
