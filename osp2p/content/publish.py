@@ -95,24 +95,41 @@ async def sync_data(fd: int) -> None:
 
 
 async def sync_directory(directory: Path, timeout: float) -> None:
-    """Wait until the disk has a directory's entries: the last step of a commit, which is done whether or not it waits.
+    """Wait until the disk has a directory's entries: the last step of a commit.
 
     Args:
         timeout: seconds for which a cancellation is held back, because the file has its final name already.
 
     Raises:
         OSError: as fsync(2).
+
+    Cancellation: the disk works on.
     """
+    token = trio.lowlevel.current_trio_token()
+    begun, ended = False, trio.Event()
 
     def work() -> None:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        nonlocal begun
+        begun = True
         try:
-            os.fsync(fd)
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
         finally:
-            os.close(fd)
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(ended.set)
 
-    with trio.move_on_after(timeout, shield=True):
+    try:
         await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+    except trio.Cancelled:
+        with trio.move_on_after(timeout, shield=True):
+            if begun:
+                await ended.wait()
+            else:
+                await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+        raise
 
 
 async def sync_filesystem(directory: Path) -> None:

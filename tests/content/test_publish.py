@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,65 @@ async def test_directories_and_file_systems_are_synced(tmp_path: Path) -> None:
         await sync_directory(tmp_path / "missing", 5)
     with pytest.raises(FileNotFoundError):
         await sync_filesystem(tmp_path / "missing")
+
+
+class SlowDisk:
+    """A disk on which fsync takes until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.go, self.ended = threading.Event(), threading.Event(), threading.Event()
+        monkeypatch.setattr(os, "fsync", self.fsync)
+
+    def fsync(self, fd: int) -> None:
+        self.begun.set()
+        self.go.wait(10)
+        self.ended.set()
+
+    async def let_go_later(self, seconds: float) -> None:
+        await trio.to_thread.run_sync(self.begun.wait, 10)
+        await trio.sleep(seconds)
+        self.go.set()
+
+
+async def test_a_slow_disk_is_waited_for(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    nursery.start_soon(disk.let_go_later, 0.05)
+    await sync_directory(tmp_path, 0.001)
+    assert disk.ended.is_set()
+
+
+@pytest.mark.parametrize(("patience", "ended"), [(10.0, True), (0.01, False)])
+async def test_a_cancelled_commit_waits_for_its_directory_but_not_for_ever(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, patience: float, ended: bool
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    if ended:
+        nursery.start_soon(disk.let_go_later, 0.05)
+    with trio.CancelScope() as scope:
+        nursery.start_soon(_cancel_when_begun, disk, scope)
+        await sync_directory(tmp_path, patience)
+    assert scope.cancelled_caught
+    assert disk.ended.is_set() == ended
+    disk.go.set()
+
+
+async def test_a_commit_that_is_cancelled_before_has_its_directory_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    disk.go.set()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await sync_directory(tmp_path, 10)
+    assert scope.cancelled_caught
+    assert disk.ended.is_set()
+
+
+async def _cancel_when_begun(disk: SlowDisk, scope: trio.CancelScope) -> None:
+    await trio.to_thread.run_sync(disk.begun.wait, 10)
+    scope.cancel()
 
 
 async def test_a_failed_sync_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
