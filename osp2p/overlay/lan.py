@@ -55,7 +55,7 @@ async def find_on_lan(
         interfaces: addresses of this machine; none: all of them.
         join: takes where nodes are said to be.
     """
-    from zeroconf import InterfaceChoice, IPVersion, ServiceBrowser, ServiceInfo, Zeroconf
+    from zeroconf import Error, InterfaceChoice, IPVersion, ServiceBrowser, ServiceInfo, Zeroconf
 
     token = trio.lowlevel.current_trio_token()
     send, receive = trio.open_memory_channel[str](limits.max_lan_nodes)
@@ -73,31 +73,40 @@ async def find_on_lan(
     def start() -> Zeroconf:
         where = list(interfaces) if interfaces else InterfaceChoice.All
         zeroconf = Zeroconf(interfaces=where, ip_version=IPVersion.V4Only)
-        ServiceBrowser(zeroconf, _SERVICE, handlers=[changed])
-        if port is not None:
-            hosts = list(interfaces) or [host for host in ipv4_addresses() if not host.startswith("127.")]
-            info = ServiceInfo(
-                _SERVICE,
-                f"{name}.{_SERVICE}",
-                addresses=[socket.inet_aton(host) for host in hosts],
-                port=port,
-                properties={"net": tag},
-            )
-            zeroconf.register_service(info, cooperating_responders=True)
+        try:
+            ServiceBrowser(zeroconf, _SERVICE, handlers=[changed])
+            if port is not None:
+                hosts = list(interfaces) or [host for host in ipv4_addresses() if not host.startswith("127.")]
+                info = ServiceInfo(
+                    _SERVICE,
+                    f"{name}.{_SERVICE}",
+                    addresses=[socket.inet_aton(host) for host in hosts],
+                    port=port,
+                    properties={"net": tag},
+                )
+                zeroconf.register_service(info, cooperating_responders=True)
+        except BaseException:
+            zeroconf.close()
+            raise
         return zeroconf
+
+    def where_is(other: str) -> ServiceInfo | None:
+        try:
+            return zeroconf.get_service_info(_SERVICE, other, _INFO_MILLISECONDS)
+        except Error as error:  # what somebody says there can be the name of nothing
+            logger.debug("not a node on the local network: %r: %s", other, error)
+            return None
 
     try:
         zeroconf = await trio.to_thread.run_sync(start)
-    except OSError as error:
+    except (OSError, Error) as error:
         logger.warning("nobody is looked for on the local network: %s", error)
         return
     seen: set[Address] = set()
     try:
         async for other in receive:
             if not other.startswith(f"{name}.") and len(seen) < limits.max_lan_nodes:
-                info = await trio.to_thread.run_sync(
-                    zeroconf.get_service_info, _SERVICE, other, _INFO_MILLISECONDS, abandon_on_cancel=True
-                )
+                info = await trio.to_thread.run_sync(where_is, other, abandon_on_cancel=True)
                 new = [address for address in addresses_of(info, tag) if address not in seen]
                 seen.update(new)
                 join(new)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 
 import pytest
+import trio
 
-from osp2p.overlay.lan import addresses_of, is_available
+from osp2p.limits import Limits
+from osp2p.overlay.lan import addresses_of, find_on_lan, is_available
 from osp2p.overlay.node import OverlayOptions, open_overlay
 from osp2p.wire.address import Address
 
 zeroconf = pytest.importorskip("zeroconf")
 
 LOOPBACK = ("127.0.0.1",)
+
+#: Of DNS: the flags of an answer that somebody knows himself, the type PTR, the class IN. Source: RFC 1035.
+_ANSWER, _POINTER, _INTERNET = 0x8400, 12, 1
 
 
 async def test_two_nodes_find_each_other() -> None:
@@ -25,6 +31,60 @@ async def test_two_nodes_find_each_other() -> None:
         await two.wait_connected(20)
         await one.wait_connected(20)
         assert not other.connected
+
+
+def _say_that_there_is(name: str) -> None:
+    """Tell everybody on the local network of a node by its name, as anybody there can."""
+    answer = zeroconf.DNSOutgoing(_ANSWER)
+    answer.add_answer_at_time(zeroconf.DNSPointer("_osp2p._udp.local.", _POINTER, _INTERNET, 4500, name), 0)
+    teller = zeroconf.Zeroconf(interfaces=list(LOOPBACK), ip_version=zeroconf.IPVersion.V4Only)
+    teller.send(answer)
+    teller.close()
+
+
+async def test_a_name_that_can_be_nobodys_ends_nothing() -> None:
+    seen: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+            noticed.set()
+
+    noticed = trio.Event()
+    handler = Handler()
+    logger = logging.getLogger("osp2p.overlay")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        async with open_overlay(OverlayOptions(network="lan test", lan=LOOPBACK)) as one:
+            with trio.fail_after(20):
+                while not noticed.is_set():
+                    await trio.to_thread.run_sync(_say_that_there_is, "two\x01._osp2p._udp.local.")
+            async with open_overlay(OverlayOptions(network="lan test", lan=LOOPBACK)) as two:
+                await two.wait_connected(20)
+                assert one.network == two.network
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+    assert "two" in seen[0]
+
+
+async def test_without_a_responder_nobody_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the library gives up with ends the search, and not the node."""
+    closed: list[object] = []
+    close = zeroconf.Zeroconf.close
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise zeroconf.EventLoopBlocked
+
+    def note(self: object) -> None:
+        closed.append(self)
+        close(self)
+
+    monkeypatch.setattr(zeroconf.Zeroconf, "register_service", refuse)
+    monkeypatch.setattr(zeroconf.Zeroconf, "close", note)
+    await find_on_lan("tag", "one", 5000, LOOPBACK, Limits(), lambda addresses: None)
+    assert len(closed) == 1
 
 
 @pytest.mark.parametrize(
