@@ -1,14 +1,22 @@
-"""Progress of a fetch on a terminal: one bar for the whole and one for each of the files that are being fetched."""
+"""Progress of a fetch on a terminal: one bar for the whole and one for each of the files that are being fetched.
+
+A fetch goes on where the terminal was stopped, or nobody reads what it would show. So tqdm draws on a canvas, and what
+is there goes to the terminal through the console, as a whole or, while earlier output still waits there, not at all.
+Once the terminal takes something again, all bars are drawn anew.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
+from osp2p.cli.console import Console
 from osp2p.cli.progress import FileProgress, Progress
 from osp2p.cli.text import count_of, escape, shorten
 from osp2p.peer.events import Event, TransferDone, TransferFailed, TransferProgress
@@ -19,6 +27,9 @@ MOST_BARS = 8
 #: How many characters of a name a bar shows.
 NAME_WIDTH = 28
 
+#: Wipes away all bars: the cursor stands in the line of the first one whenever a frame is whole.
+_WIPE = "\r\x1b[J"
+
 _FORMAT = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining}{postfix}"
 _FORMAT_WITHOUT_SIZE = "{desc}      {n_fmt} {rate_fmt} {elapsed}{postfix}"
 
@@ -27,17 +38,44 @@ tqdm.set_lock(threading.RLock())
 tqdm.monitor_interval = 0
 
 
+class _Canvas(io.StringIO):
+    """What tqdm takes for the terminal."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # which is None for text in memory
+        """What the terminal shows: tqdm draws with blocks where they can be encoded."""
+        return self._terminal.encoding
+
+    def fileno(self) -> int:
+        """The terminal's descriptor, for its size."""
+        return self._terminal.fileno()
+
+    def take(self) -> str:
+        """What was drawn since this was called last."""
+        drawn = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return drawn
+
+
 class Bars:
-    """Bars on a terminal.
+    """Bars on the terminal that is a console's standard error.
 
     Args:
         progress: how far the files are; told of each event before `show`.
-        stream: the terminal.
+        console: where they are drawn.
         interval: seconds between two looks of one bar, at least.
     """
 
-    def __init__(self, progress: Progress, stream: TextIO, interval: float = 0.1) -> None:
-        self._stream = stream
+    def __init__(self, progress: Progress, console: Console, interval: float = 0.1) -> None:
+        self._console = console
+        self._canvas = _Canvas(console.err)
+        #: Whether the terminal shows something else than tqdm believes.
+        self._is_behind = False
         self._interval = interval
         self._progress = progress
         self._bars: dict[bytes, tqdm[NoReturn]] = {}
@@ -45,12 +83,13 @@ class Bars:
         self._free = list(range(places))
         self._total = self._open_bar("", places) if progress.files > 1 else None
         self._show_total()
+        self._draw()
 
     def _open_bar(self, name: str, position: int, initial: int = 0) -> tqdm[NoReturn]:
-        width, lines = _shape(self._stream)
+        width, lines = _shape(self._canvas)
         bar: tqdm[NoReturn] = tqdm(
             desc=f"{shorten(name, NAME_WIDTH):<{NAME_WIDTH}}",
-            file=self._stream,
+            file=self._canvas,
             position=position,
             initial=initial,
             unit="B",
@@ -65,9 +104,26 @@ class Bars:
         bar.dynamic_ncols = _shape  # type: ignore[assignment] # a function of the stream, as tqdm sets it itself
         return bar
 
-    def aside(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def aside(self) -> Iterator[None]:
         """While a line is written: the bars are out of its way."""
-        return tqdm.external_write_mode(file=self._stream)
+        self._console.draw(_WIPE)
+        yield
+        self._is_behind = True
+        self._draw()
+
+    def _draw(self) -> None:
+        """Bring the terminal up to date, if it takes something."""
+        drawn = self._canvas.take()
+        if not self._console.can_draw:
+            self._is_behind = True
+        elif self._is_behind:
+            self._is_behind = False
+            for bar in (*([self._total] if self._total is not None else []), *self._bars.values()):
+                bar.refresh()
+            self._console.draw(_WIPE + self._canvas.take())
+        elif drawn:
+            self._console.draw(drawn)
 
     def show(self, event: Event) -> None:
         """Draw what an event has changed."""
@@ -79,6 +135,7 @@ class Bars:
             self._free.sort()
             bar.close()
         self._show_total()
+        self._draw()
 
     def _show_file(self, name: bytes, file: FileProgress) -> None:
         if name not in self._bars:
@@ -102,8 +159,7 @@ class Bars:
             bar.close()
         if self._total is not None:
             self._total.close()
-        self._stream.write("\r\x1b[K")  # tqdm leaves the cursor behind the blanks of a bar, and ^C stands
-        self._stream.flush()
+        self._console.draw(_WIPE)
 
 
 def _shape(stream: TextIO) -> tuple[int, int]:

@@ -127,6 +127,21 @@ class Console:
         """Write one line that says what went wrong with the command. Raises: BrokenPipeError."""
         self._write(self.err, [f"{self.name}: {text}"], may_be_lost=True)
 
+    @property
+    def can_draw(self) -> bool:
+        """Whether what is drawn is seen now; else it would be out of date by then."""
+        outlet = self._outlet(self.err)
+        return outlet is None or not outlet.is_behind
+
+    def draw(self, text: str) -> None:
+        """Write text that moves a terminal's cursor to standard error, as it is. Raises: BrokenPipeError."""
+        with self._errors_of(self.err):
+            outlet = self._outlet(self.err)
+            if outlet is not None:
+                outlet.offer(_encoded(self.err, text), 0)
+            else:
+                self.err.write(text)
+
     def drain(self, patience: float | None = None) -> None:
         """Wait until all is written.
 
@@ -176,8 +191,6 @@ class Console:
                 outlet.offer(_encoded(stream, text), len(lines))
             else:
                 outlet.write(_encoded(stream, text))
-            if outlet is not None and self.aside is not nullcontext:
-                outlet.drain()  # the bars come behind it, and do not wait for it themselves
 
     def _outlet(self, stream: TextIO) -> Outlet | None:
         """What a stream is written through; None if it is no file of the system's."""
@@ -187,7 +200,13 @@ class Console:
             except (OSError, ValueError):
                 self._outlets[stream] = None
             else:
-                self._outlets[stream] = Outlet(number, lambda lost: _encoded(stream, self._gap(stream, lost)))
+                twin = self._outlets.get(self.err if stream is self.out else self.out)
+                if twin is not None and not self.json and _is_same_terminal(number, twin.fd):
+                    self._outlets[stream] = (
+                        twin  # or what waits for one of them would overtake what waits for the other
+                    )
+                else:
+                    self._outlets[stream] = Outlet(number, lambda lost: _encoded(stream, self._gap(stream, lost)))
         return self._outlets[stream]
 
     def _gap(self, stream: TextIO, lost: int) -> str:
@@ -205,6 +224,11 @@ class Console:
         except OSError as error:
             if stream is self.out:
                 raise _store_error(error, "standard output") from error
+
+
+def _is_same_terminal(one: int, other: int) -> bool:
+    """Whether two descriptors lead to one terminal."""
+    return os.isatty(one) and os.isatty(other) and os.fstat(one).st_rdev == os.fstat(other).st_rdev
 
 
 def _encoded(stream: TextIO, text: str) -> bytes:

@@ -51,7 +51,7 @@ class Display:
         if console.shows_bars and files:
             from osp2p.cli.bars import Bars  # tqdm costs 25 ms, which a pipe need not pay
 
-            self._bars = Bars(self.progress, console.err)
+            self._bars = Bars(self.progress, console)
             console.aside = self._bars.aside
 
     def show(self, event: Event) -> None:

@@ -127,5 +127,6 @@ class Keyboard:
             return
         self._console.out.write(_CLEAR)
         yield
+        self._console.drain()  # what is typed stands behind it
         self._console.out.write(PROMPT + readline.get_line_buffer())
         self._console.out.flush()

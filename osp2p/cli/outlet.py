@@ -36,7 +36,8 @@ class Outlet:
     """
 
     def __init__(self, fd: int, gap: Callable[[int], bytes]) -> None:
-        self._fd = fd
+        #: The descriptor.
+        self.fd = fd
         self._gap = gap
         self._queue: deque[bytes] = deque()
         self._waiting = 0
@@ -110,12 +111,12 @@ class Outlet:
         rest = memoryview(data)
         if self._piece is None:
             while rest:
-                rest = rest[os.write(self._fd, rest) :]
+                rest = rest[os.write(self.fd, rest) :]
             return b""
         poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
+        poll.register(self.fd, select.POLLOUT)
         while rest and poll.poll(0):
-            rest = rest[os.write(self._fd, rest[: self._piece]) :]
+            rest = rest[os.write(self.fd, rest[: self._piece]) :]
         return bytes(rest)
 
     def _run(self) -> None:
@@ -129,7 +130,7 @@ class Outlet:
             rest = memoryview(data)
             try:
                 while rest:
-                    written = os.write(self._fd, rest[:_THREAD_PIECE])
+                    written = os.write(self.fd, rest[:_THREAD_PIECE])
                     rest = rest[written:]
                     with self._changed:
                         self._waiting -= written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -44,9 +45,10 @@ def read_all(fd: int, into: list[bytes], pause: float = 0.0) -> threading.Thread
     """Read until the end, in a thread."""
 
     def read() -> None:
-        while data := os.read(fd, 1000):
-            into.append(data)
-            time.sleep(pause)
+        with contextlib.suppress(OSError):  # the other end of a terminal is closed
+            while data := os.read(fd, 1000):
+                into.append(data)
+                time.sleep(pause)
 
     thread = threading.Thread(target=read)
     thread.start()
@@ -197,3 +199,38 @@ async def test_a_sharer_whose_records_nobody_reads_serves_on(tmp_path: Path, rea
     records = [json.loads(line) for line in b"".join(heard).splitlines()]
     assert {f"file{number}" for number in range(count)} <= {record.get("name") for record in records}
     assert not [record for record in records if record["event"] == "lost"]
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_a_fetch_on_a_terminal_that_shows_nothing_goes_on(tmp_path: Path, stopped: bool) -> None:
+    """Whether Ctrl-S stopped it, or it is full and its reader does not read; and in the end all is shown."""
+    world = World(tmp_path)
+    names = [f"file{number}" for number in range(40)]
+    ours, theirs = os.openpty()
+    if stopped:
+        os.write(ours, b"\x13")
+    else:
+        os.set_blocking(theirs, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(theirs, b"x" * 1000 + b"\r\n")
+        os.set_blocking(theirs, True)
+    async with world.tracker(), world.sharer(world.files("many", **dict.fromkeys(names, b"x" * 300_000))):
+        command = [*OSP2P, "get", "*", "-o", "all/"]
+        environment = os.environ | world.environment
+        process = await trio.lowlevel.open_process(command, cwd=tmp_path, env=environment, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        try:
+            with trio.fail_after(PATIENCE):
+                while {path.name for path in tmp_path.glob("all/file*")} != set(names):  # noqa: ASYNC110  it tells nobody
+                    await trio.sleep(0.02)
+            assert process.poll() is None, "what was asked for is still to be shown"
+            heard: list[bytes] = []
+            os.write(ours, b"\x11")
+            await trio.to_thread.run_sync(lambda: read_all(ours, heard).join())
+            with trio.fail_after(PATIENCE):
+                assert await process.wait() == 0
+        finally:
+            process.kill()
+            os.close(ours)
+    assert b"".join(heard).count(b"verified by") == len(names)

@@ -9,12 +9,14 @@ import os
 import re
 import struct
 import termios
+import threading
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from osp2p.cli.bars import MOST_BARS, Bars
+from osp2p.cli.console import Console
 from osp2p.cli.progress import Progress
 from osp2p.errors import NobodyHasIt
 from osp2p.peer.events import Event, TransferDone, TransferFailed, TransferProgress, TransferStarted
@@ -100,7 +102,7 @@ def draw(files: int, events: list[Event]) -> str:
     """What bars write while these events happen."""
     terminal = io.StringIO()
     progress = Progress(files)
-    bars = Bars(progress, terminal, interval=0)
+    bars = Bars(progress, Console("osp2p get", io.StringIO(), terminal), interval=0)
     for event in events:
         progress.apply(event)
         bars.show(event)
@@ -172,13 +174,79 @@ def test_behind_a_bar_there_is_room_for_what_ctrl_c_writes() -> None:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
     with open(theirs, "w", encoding="utf-8") as terminal:
         progress = Progress(2)
-        bars = Bars(progress, terminal, interval=0)
+        console = Console("osp2p get", io.StringIO(), terminal)
+        bars = Bars(progress, console, interval=0)
         for event in (TransferProgress(b"a" * 50, 5, 10**9, 1), TransferProgress(b"b", 5, 10**9, 1)):
             progress.apply(event)
             bars.show(event)
         bars.close()
+        console.drain(5)
     drawn = _read_all(ours).decode()
     os.close(ours)
-    lines = re.split(r"[\r\n]|\x1b\[[AK]", drawn)
+    lines = re.split(r"[\r\n]|\x1b\[[AJ]", drawn)
     assert max(map(len, lines)) == 57
-    assert drawn.endswith("\r\x1b[K")
+    assert drawn.endswith("\r\x1b[J")
+
+
+def screen(drawn: str) -> list[str]:
+    """The lines that a terminal shows in the end."""
+    lines, row, column = [""], 0, 0
+    for sign in re.findall(r"\x1b\[[AJ]|[^\x1b]", drawn):
+        if sign == "\x1b[A":
+            row -= 1
+        elif sign == "\x1b[J":
+            lines[row:] = [lines[row][:column]]
+        elif sign == "\r":
+            column = 0
+        elif sign == "\n":  # behind it a terminal begins at the left
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        else:
+            lines[row] = lines[row][:column].ljust(column) + sign + lines[row][column + 1 :]
+            column += 1
+    return [line.rstrip() for line in lines]
+
+
+def test_a_terminal_that_was_stopped_holds_no_bar_up_and_shows_all_of_them_later() -> None:
+    """The lines that were written meanwhile are there, and no bar of a file that has arrived since."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    with open(theirs, "w", encoding="utf-8") as terminal, open(os.dup(theirs), "w", encoding="utf-8") as beside:
+        console = Console("osp2p get", beside, terminal)
+        progress = Progress(4)
+        bars = Bars(progress, console, interval=0)
+        console.aside = bars.aside
+
+        def follow_all(*events: Event) -> None:
+            for event in events:
+                progress.apply(event)
+                bars.show(event)
+
+        follow_all(TransferProgress(b"a", 5, 10, 1), TransferProgress(b"b", 5, 10, 1))
+        console.say("before")
+        os.write(ours, b"\x13")  # Ctrl-S
+        follow_all(*(TransferProgress(b"a", 5 + at % 5, 10, 1) for at in range(3000)), done(b"a", 10), done(b"b", 10))
+        console.say("a has arrived")
+        console.note("a remark")
+        console.say("b has arrived")
+        follow_all(TransferProgress(b"c", 7, 10, 1))
+        drawn = bytearray()
+        os.write(ours, b"\x11")  # Ctrl-Q
+        reader = threading.Thread(target=lambda: drawn.extend(_read_all(ours)))
+        reader.start()
+        console.drain()
+        follow_all(TransferProgress(b"c", 8, 10, 1))
+        console.drain()
+        os.write(ours, b"\x13")
+        follow_all(TransferProgress(b"c", 9, 10, 1), TransferProgress(b"d", 1, 10, 1), done(b"c", 10))
+        os.write(ours, b"\x11")
+        console.drain()
+        follow_all(TransferProgress(b"d", 8, 10, 1))
+        console.drain()
+    reader.join()
+    os.close(ours)
+    *lines, file, whole = filter(None, screen(drawn.decode()))
+    assert lines == ["before", "a has arrived", "a remark", "b has arrived"]
+    assert re.match(r"d +80%", file)
+    assert whole.startswith("3 of 4 files")
+    assert len(drawn) < 10_000, "what is out of date was not drawn"
