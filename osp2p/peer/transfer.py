@@ -18,7 +18,7 @@ from pathlib import Path
 import trio
 
 from osp2p.content.chunk_store import ChunkStore, Partial, open_chunks, read_partial
-from osp2p.content.digest import find_same, find_same_bytes, same_content, verify_file
+from osp2p.content.digest import digest_in_thread, find_same, find_same_bytes, verify_file
 from osp2p.content.store import Part, Target, open_target
 from osp2p.errors import (
     ChecksumMismatch,
@@ -417,7 +417,7 @@ class Transfer:
             )
             self._fetches.append(fetch)
             await fetch.run()
-            if md5 is not None and not await same_content(Path(target.partial), md5=md5, size=content.size):
+            if md5 is not None and (await digest_in_thread(Path(target.partial))).digests.md5 != md5:
                 store.discard()
                 self._store = None
                 wrong = ChecksumMismatch("the content that some name is not the one whose checksum a tracker knows")

@@ -6,17 +6,19 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trio
 
 from osp2p.content.chunk_store import open_chunks
 from osp2p.content.chunks import MIN_CHUNK, chunk_hash, content_id
+from osp2p.content.digest import FileDigest
 from osp2p.content.store import open_target
-from osp2p.errors import ChecksumMismatch, ConnectFailed, DiskFull, Stalled, TooLarge
+from osp2p.errors import ChecksumMismatch, ConnectFailed, DiskFull, Stalled, StoreError, TooLarge
 from osp2p.limits import Limits
 from osp2p.net import Connection
-from osp2p.peer.events import NamedContent, Remark, SeveralContents, TransferDone
+from osp2p.peer.events import NamedContent, Remark, SeveralContents, SourceFailed, TransferDone
 from osp2p.peer.link_rate import LinkRate
 from osp2p.peer.probe import Prober
 from osp2p.peer.tracker_facts import ListedContent, TrackerFacts
@@ -359,6 +361,24 @@ async def test_what_is_claimed_and_is_not_what_the_checksum_means_is_thrown_away
     assert "whose checksum a tracker knows" in str(source.error)
     assert liar.verbs.count(b"GET") >= 3
     assert [path.name for path in world.directory.iterdir()] == ["film"]
+
+
+async def test_a_file_that_cannot_be_read_back_is_nobodys_lie_and_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = truth_of(700_000)
+    await speaker(world, truth)
+
+    def digest_file(path: Path, *arguments: object, **options: object) -> FileDigest:
+        raise StoreError(f"cannot read {path}: too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("osp2p.content.digest.digest_file", digest_file)
+        with pytest.raises(StoreError, match="too many open files"):
+            await fetch(world, TrackerFacts((), md5=md5_of(body_of(truth))))
+    assert not any(isinstance(event, SourceFailed) for event in world.events)
+    done = await fetch(world, TrackerFacts((), md5=md5_of(body_of(truth))))
+    assert (done.resumed, done.fetched, done.verified) == (700_000, 0, "md5")
 
 
 async def test_where_all_claims_are_lies_whole_copies_are_asked_for(world: World) -> None:
