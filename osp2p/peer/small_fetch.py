@@ -17,7 +17,7 @@ import trio
 from osp2p.content.chunks import MIN_CHUNK, chunk_hash, content_id
 from osp2p.content.small_store import SmallStore
 from osp2p.errors import ConnectionLost, MalformedLine, NetworkError, RemoteProtocolError, TimedOut
-from osp2p.limits import Limits
+from osp2p.limits import KIB, Limits
 from osp2p.net import Connection, Network
 from osp2p.net.errors import deadline
 from osp2p.net.throttle import OwnTime
@@ -32,6 +32,10 @@ from osp2p.wire.word import quote
 
 #: How many requests are on their way at a time.
 _AHEAD = 128
+
+#: How many bytes of them: so few that a connection holds them all. A holder that sends does not read, and while we send
+#: we do not read either: with more, both might wait for ever.
+_AHEAD_BYTES = 32 * KIB
 
 
 class SmallFile(NamedTuple):
@@ -86,7 +90,8 @@ class SmallFetch:
         self._leave = leave
         self._arrived = arrived
         self._report = report
-        self._ahead: deque[tuple[SmallFile, float]] = deque()
+        self._ahead: deque[_Asked] = deque()
+        self._ahead_bytes = 0
         self._here: list[tuple[SmallFile, float]] = []
 
     async def run(self, files: trio.MemoryReceiveChannel[Sequence[SmallFile]]) -> None:
@@ -101,9 +106,10 @@ class SmallFetch:
                 if usable:
                     async with self._places:
                         usable = await self._fetch(todo)
-                for file in [*(file for file, _ in self._ahead), *todo]:
+                for file in [*(asked.file for asked in self._ahead), *todo]:
                     self._leave(file)
                 self._ahead.clear()
+                self._ahead_bytes = 0
 
     async def _fetch(self, todo: deque[SmallFile]) -> bool:
         """Fetch files on a connection of their own; those that are left over stay in `todo` and `_ahead`.
@@ -166,17 +172,19 @@ class SmallFetch:
 
     def _next_requests(self, todo: deque[SmallFile]) -> bytes:
         """Requests for more files, if few are on their way. A target that is taken is for the ordinary way."""
-        if len(self._ahead) > _AHEAD // 2:
+        if len(self._ahead) > _AHEAD // 2 or self._ahead_bytes > _AHEAD_BYTES // 2:
             return b""
         requests = []
         now = trio.current_time()
-        while todo and len(self._ahead) < _AHEAD:
+        while todo and len(self._ahead) < _AHEAD and self._ahead_bytes < _AHEAD_BYTES:
             file = todo.popleft()
             if not self._store.is_free(file.wanted.target):
                 self._leave(file)
                 continue
-            self._ahead.append((file, now))
-            requests.append(b"GET %s OSP2P/2 b3=%s\n" % (quote(file.wanted.name), file.b3.hex().encode()))
+            request = b"GET %s OSP2P/2 b3=%s\n" % (quote(file.wanted.name), file.b3.hex().encode())
+            requests.append(request)
+            self._ahead.append(_Asked(file, now, len(request)))
+            self._ahead_bytes += len(request)
         return b"".join(requests)
 
     def _take_answers(self, answers: BodyParser) -> bool:
@@ -187,11 +195,12 @@ class SmallFetch:
         """
         before = len(self._ahead)
         while self._ahead:
-            file, asked = self._ahead[0]
+            file, asked, length = self._ahead[0]
             answer = answers.next(file.size)
             if answer is None:
                 break
             self._ahead.popleft()
+            self._ahead_bytes -= length
             if isinstance(answer, Reply):
                 self._leave(file)
             elif content_id(file.size, chunk_hash(answer)) != file.b3:
@@ -213,6 +222,19 @@ class SmallFetch:
             await self._arrived(name, target)
             source = Source(self._holder.alias, self._holder.address, size)
             self._report(TransferDone(name, target, size, size, 0, "b3", now - asked, False, (source,)))
+
+
+class _Asked(NamedTuple):
+    """A file that was asked for and is not answered.
+
+    Attributes:
+        at: when.
+        length: bytes of the request.
+    """
+
+    file: SmallFile
+    at: float
+    length: int
 
 
 class _Pace:

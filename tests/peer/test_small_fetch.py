@@ -16,7 +16,7 @@ from osp2p.content.chunks import chunk_hash, content_id
 from osp2p.content.small_store import SmallStore
 from osp2p.errors import ConnectionLost
 from osp2p.limits import Limits
-from osp2p.net import Connection, MemoryNetwork
+from osp2p.net import Connection, LineConnection, MemoryNetwork, serve_connections
 from osp2p.peer.events import Event, TransferDone, TransferStarted
 from osp2p.peer.small_fetch import SmallFetch, SmallFile
 from osp2p.peer.wanted import Wanted
@@ -44,10 +44,11 @@ class World:
     arrived: list[bytes] = field(default_factory=list)
     visits: int = 0
     seeding: float = 0.0
+    prefix: bytes = b""
 
     def file(self, number: int) -> SmallFile:
         body = BODIES[number]
-        wanted = Wanted(b"f%d" % number, self.directory / f"f{number}")
+        wanted = Wanted(b"%bf%d" % (self.prefix, number), self.directory / f"f{number}")
         return SmallFile(wanted, len(body), content_id(len(body), chunk_hash(body)), 3, None)
 
     @property
@@ -121,6 +122,32 @@ async def holder(world: World, *script: bytes | float | None) -> AsyncIterator[N
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path, MemoryNetwork())
+
+
+@asynccontextmanager
+async def serial_holder(world: World) -> AsyncIterator[None]:
+    """A holder that answers one request after the other, as ours do: while it sends it does not read."""
+
+    async def serve(connection: Connection) -> None:
+        lines = LineConnection(connection, LIMITS)
+        await connection.send(GREETING)
+        await lines.read_line(10)
+        while (line := await lines.read_line(1000)) is not None:
+            await connection.send(answer(BODIES[int(line.split()[1].rpartition(b"f")[2])]))
+
+    async with trio.open_nursery() as nursery:
+        listener = await world.network.host(HOLDER.address.host).listen(HOLDER.address.port, HOLDER.address.host)
+        nursery.start_soon(serve_connections, listener, serve, LIMITS)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def test_long_names_keep_nobody_waiting(autojump_clock: trio.testing.MockClock, world: World) -> None:
+    world.prefix = bytes([0xC3]) * 1000
+    async with serial_holder(world):
+        await world.fetch(range(len(BODIES)))
+    assert (len(world.done), world.left) == (len(BODIES), [])
+    assert trio.current_time() < 1
 
 
 async def test_files_arrive_over_one_connection_and_are_told_of(
