@@ -75,6 +75,8 @@ class ManyFetch:
         most = options.max_size if options.max_size is not None else limits.max_size
         self._most = MIN_CHUNK if most is None else most
         self._refused: dict[bytes, set[Address]] = {}
+        #: Holders that could not be reached, or did something wrong. They are asked in no further lane.
+        self._failed: set[Address] = set()
         self._places = trio.CapacityLimiter(limits.max_lanes)
 
     async def run(self, wanted: Sequence[Wanted]) -> None:
@@ -160,6 +162,7 @@ class ManyFetch:
             store=self._store,
             places=self._places,
             leave=leave,
+            fail=lambda: self._failed.add(holder.address),
             arrived=self._note_arrival,
             report=self._events.put,
         )
@@ -176,7 +179,7 @@ class ManyFetch:
         if len(listed) > _SAMPLE:
             sample = self._rng.sample(listed, _SAMPLE)
             facts = await self._facts([file.wanted for file in sample])
-            holders = _common_holders(sample, facts)
+            holders = self._usable(_common_holders(sample, facts))
             if holders:
                 theirs = {file.wanted.name for file in listed}
                 rest = [one for one in page if one.name not in theirs]
@@ -205,7 +208,7 @@ class ManyFetch:
         others: list[Job] = []
         for one, fact in zip(page, facts, strict=True):
             refused = self._refused.get(one.name, set())
-            holders = [entry for entry in _whole_holders(fact) if entry.address not in refused]
+            holders = [entry for entry in self._usable(_whole_holders(fact)) if entry.address not in refused]
             if (
                 fact.b3 is None
                 or fact.size is None
@@ -219,6 +222,10 @@ class ManyFetch:
             else:
                 small.append((SmallFile(one, fact.size, fact.b3, len(fact.holders), fact), holders))
         return self._share_out(small), others
+
+    def _usable(self, holders: Iterable[PeerEntry]) -> list[PeerEntry]:
+        """Those of some holders that have not failed yet."""
+        return [entry for entry in holders if entry.address not in self._failed]
 
     def _share_out(self, files: Iterable[tuple[SmallFile, list[PeerEntry]]]) -> list[Share]:
         """Give each file to one of its holders."""

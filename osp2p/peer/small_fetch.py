@@ -63,6 +63,7 @@ class SmallFetch:
         store: where the files go.
         places: how many holders are connected to at a time, for all of whom it is shared.
         leave: takes a file back that did not arrive.
+        fail: called when the holder has proved to be of no use.
         arrived: called with each file that has arrived, before it is reported.
         report: takes `TransferStarted` and `TransferDone`.
 
@@ -79,6 +80,7 @@ class SmallFetch:
         store: SmallStore,
         places: trio.CapacityLimiter,
         leave: Callable[[SmallFile], None],
+        fail: Callable[[], None],
         arrived: Callable[[bytes, Path], Awaitable[None]],
         report: Report,
     ) -> None:
@@ -88,6 +90,7 @@ class SmallFetch:
         self._store = store
         self._places = places
         self._leave = leave
+        self._fail = fail
         self._arrived = arrived
         self._report = report
         self._ahead: deque[_Asked] = deque()
@@ -106,6 +109,8 @@ class SmallFetch:
                 if usable:
                     async with self._places:
                         usable = await self._fetch(todo)
+                    if not usable:
+                        self._fail()
                 for file in [*(asked.file for asked in self._ahead), *todo]:
                     self._leave(file)
                 self._ahead.clear()
@@ -118,8 +123,11 @@ class SmallFetch:
         """
         key = self._holder.address
         connection = None
+        limits = self._limits
+        # What others have, too, need not wait for one who is perhaps not there.
+        patience = min(limits.connect_timeout, limits.hedge_after if todo[0].holders > 1 else float("inf"))
         try:
-            with deadline(trio.current_time() + self._limits.connect_timeout, str(key)):
+            with deadline(trio.current_time() + patience, str(key)):
                 connection = await self._network.connect(key.host, key.port)
             await self._converse(connection, todo)
         except (NetworkError, RemoteProtocolError):  # the ordinary way finds out what is the matter, and says so

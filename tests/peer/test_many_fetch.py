@@ -16,6 +16,7 @@ from osp2p.content.chunks import chunk_hash, content_id
 from osp2p.errors import NobodyHasIt, Osp2pError, TrackerUnreachable
 from osp2p.limits import Limits
 from osp2p.net import Connection, LineConnection, MemoryNetwork
+from osp2p.net.memory import MemoryConnection
 from osp2p.peer.event_stream import EventStream
 from osp2p.peer.events import Event, TransferDone, TransferFailed
 from osp2p.peer.many_fetch import ManyFetch
@@ -226,6 +227,31 @@ async def test_what_one_holder_refuses_another_gives(autojump_clock: trio.testin
     async with serving(world):
         assert await world.fetch(world.wanted(listed=False)) == ALL_DONE
     assert world.ordinary == []
+
+
+async def test_who_is_not_there_is_asked_for_one_file_and_for_no_other(
+    autojump_clock: trio.testing.MockClock, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = [f"10.0.1.{number}" for number in range(5)]
+    world.add_holder("10.0.0.2", NAMES)
+    tried: list[str] = []
+    async with serving(world):
+        for host in dead:
+            world.add_holder(host, NAMES)
+
+        class Silent(MemoryNetwork):
+            async def connect(self, host: str, port: int) -> MemoryConnection:
+                tried.append(host)
+                if host in dead:
+                    await trio.sleep_forever()
+                return await super().connect(host, port)
+
+        monkeypatch.setattr(world.network, "host", lambda address: Silent(address, world.network))
+        assert await world.fetch(world.wanted()) == ALL_DONE
+    assert sorted(tried[: len(dead) + 1]) == sorted(["10.0.0.2", *dead])
+    assert tried[len(dead) + 1 :] == ["10.0.0.2"]
+    assert world.ordinary == []
+    assert trio.current_time() < 2
 
 
 async def test_what_nobody_gives_in_a_lane_goes_the_ordinary_way(

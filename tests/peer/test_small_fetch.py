@@ -17,6 +17,7 @@ from osp2p.content.small_store import SmallStore
 from osp2p.errors import ConnectionLost
 from osp2p.limits import Limits
 from osp2p.net import Connection, LineConnection, MemoryNetwork, serve_connections
+from osp2p.net.memory import MemoryConnection
 from osp2p.peer.events import Event, TransferDone, TransferStarted
 from osp2p.peer.small_fetch import SmallFetch, SmallFile
 from osp2p.peer.wanted import Wanted
@@ -43,13 +44,15 @@ class World:
     left: list[bytes] = field(default_factory=list)
     arrived: list[bytes] = field(default_factory=list)
     visits: int = 0
+    holders: int = 3
     seeding: float = 0.0
     prefix: bytes = b""
+    failed: list[float] = field(default_factory=list)
 
     def file(self, number: int) -> SmallFile:
         body = BODIES[number]
         wanted = Wanted(b"%bf%d" % (self.prefix, number), self.directory / f"f{number}")
-        return SmallFile(wanted, len(body), content_id(len(body), chunk_hash(body)), 3, None)
+        return SmallFile(wanted, len(body), content_id(len(body), chunk_hash(body)), self.holders, None)
 
     @property
     def done(self) -> list[bytes]:
@@ -75,6 +78,7 @@ class World:
             store=store,
             places=trio.CapacityLimiter(1),
             leave=lambda file: self.left.append(file.wanted.name),
+            fail=lambda: self.failed.append(trio.current_time()),
             arrived=arrived,
             report=self.events.append,
         )
@@ -140,6 +144,28 @@ async def serial_holder(world: World) -> AsyncIterator[None]:
         nursery.start_soon(serve_connections, listener, serve, LIMITS)
         yield
         nursery.cancel_scope.cancel()
+
+
+class Nobody(MemoryNetwork):
+    """Where nobody answers, not even with a refusal."""
+
+    def host(self, *arguments: object, **options: object) -> MemoryNetwork:
+        return self
+
+    async def connect(self, host: str, port: int) -> MemoryConnection:
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+@pytest.mark.parametrize("holders", [1, 2])
+async def test_a_holder_that_is_not_there_is_waited_for_once(
+    autojump_clock: trio.testing.MockClock, world: World, holders: int
+) -> None:
+    world.network, world.holders = Nobody(), holders
+    await world.fetch([0, 1], [2], [3])
+    assert world.left == [b"f0", b"f1", b"f2", b"f3"]
+    # Where it is the only one, it has all the time that a connection may take.
+    assert world.failed == [pytest.approx(LIMITS.connect_timeout if holders == 1 else LIMITS.hedge_after, abs=0.01)]
 
 
 async def test_long_names_keep_nobody_waiting(autojump_clock: trio.testing.MockClock, world: World) -> None:
