@@ -77,6 +77,8 @@ class Engine:
         self.on_new_id: Callable[[Family, float], None] | None = None
         #: Called when a neighbour has answered.
         self.on_neighbour: Callable[[float], None] | None = None
+        #: Called with a neighbour that is one no more, since it is silent.
+        self.on_lost: Callable[[Contact], None] | None = None
         rate, burst = limits.overlay_out_rate, limits.overlay_out_burst
         if not network:
             rate, burst = limits.overlay_mainline_rate, limits.overlay_mainline_burst
@@ -219,11 +221,15 @@ class Engine:
 
         def end(answer: Response | Failure | None, then: float) -> None:
             if answer is None and expected is not None:
-                family.table.note_silence(Contact(expected, address), then)
+                self._note_silence(family, Contact(expected, address))
             ended(answer, then)
 
         self.counts["queries out"] += 1
         self.exchanges.ask(write, Exchange(address, expected, end, slow), now)
+
+    def _note_silence(self, family: Family, contact: Contact) -> None:
+        if family.table.note_silence(contact) and self.on_lost is not None:
+            self.on_lost(contact)
 
     def ping(self, contact: Contact, now: float, ended: Ended | None = None) -> None:
         """Ping a node; the routing table takes note of what comes of it."""

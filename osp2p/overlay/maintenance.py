@@ -1,10 +1,11 @@
 """What a node does of its own accord: join, look for neighbours, see who of them is still there.
 
-A node that knows nobody asks the addresses that it was given, and those of earlier runs, again and again with growing
-pauses. Once somebody has answered it looks its own id up, then an id in each part of the space of which it knows too
-little. After that it looks, every few seconds, whether there is anybody to ping or any part to refresh. With growing
-pauses it looks its own id up again, and asks the addresses that it was given: where many nodes start at a time, or a
-network fell into parts, each knows few others at first.
+A node that knows nobody asks the addresses that it was given, and those of neighbours that it had, in this run or an
+earlier one, again and again with growing pauses: where all fell silent, it may have been its own network. Once somebody
+has answered it looks its own id up, then an id in each part of the space of which it knows too little. After that it
+looks, every few seconds, whether there is anybody to ping or any part to refresh. With growing pauses it looks its own
+id up again, and asks the addresses that it was given: where many nodes start at a time, or networks meet, each knows
+few others at first. Now and then it asks a few of those who fell silent, as the network may have fallen into parts.
 
 Source: BEP 5; Maymounkov and Mazières, 2002, section 2.3.
 """
@@ -18,6 +19,7 @@ from osp2p.overlay.engine import Engine
 from osp2p.overlay.family import Family
 from osp2p.overlay.krpc import Failure, Response
 from osp2p.overlay.searches import Outcome, Searches
+from osp2p.overlay.table import K
 from osp2p.wire.address import Address
 
 #: How often a node looks after its neighbours, give or take a half: at first, and then.
@@ -49,12 +51,14 @@ class Maintenance:
         self._round_pause = _FIRST_ROUND
         #: Where there should be nodes, and whether one with a fitting id has answered there.
         self.joins: dict[Address, bool] = {}
-        self._saved: list[Contact] = []
+        #: Neighbours of earlier runs, and those of this one that fell silent, those that did last at the end.
+        self._earlier: dict[Address, Contact] = {}
         self._pause = engine.limits.join_first
         self._asking = 0
         self._filling = False
         self._own_pause = _FIRST_PAUSE
         self._own_again = float("-inf")
+        self._earlier_again = float("inf")
         #: Whether the node knows anybody.
         self.connected = False
         #: Whether it has found its place: the first lookups are through.
@@ -63,16 +67,17 @@ class Maintenance:
         self.other_network: Address | None = None
         engine.on_new_id = self._on_new_id
         engine.on_neighbour = self._note_connection
+        engine.on_lost = self._note_loss
 
-    def start(self, joins: Sequence[Address], saved: Iterable[Contact], now: float) -> None:
+    def start(self, joins: Sequence[Address], saved: Sequence[Contact], now: float) -> None:
         """Begin.
 
         Args:
             joins: where there should be nodes.
-            saved: neighbours of an earlier run; each must answer before it is one again.
+            saved: neighbours of an earlier run, those that answered last first; each must answer to be one again.
         """
-        self._saved = list(saved)
-        self._engine.named.update(contact.address for contact in self._saved)
+        self._earlier.update((contact.address, contact) for contact in reversed(saved))
+        self._engine.named.update(self._earlier)
         self.add_joins(joins, now)
         self._round(now)
 
@@ -86,7 +91,7 @@ class Maintenance:
 
     # --- joining ---
 
-    def _ask(self, address: Address, now: float, expected: bytes | None = None) -> None:
+    def _ask(self, address: Address, now: float) -> None:
         """Ask a node that we know only by its address for those near us."""
         family = self._engine.families.get(address.is_ipv6)
         if family is None:
@@ -105,21 +110,31 @@ class Maintenance:
                 )
                 if not reached and self.joins[address] and self.connected:
                     self._fill(then)  # there may be a whole network behind it
+            elif isinstance(answer, Response) and self._earlier.pop(address, None) is not None and self.connected:
+                self._fill(then)  # behind one that was lost, too
 
-        self._engine.ask(address, b"find_node", {b"target": family.own}, now, ended, expected=expected)
+        self._engine.ask(address, b"find_node", {b"target": family.own}, now, ended)
 
     def _try_to_join(self, now: float) -> None:
         for address in self.joins:
             self._ask(address, now)
-        for contact in self._saved:
-            self._ask(contact.address, now, contact.id)
+        for address in self._earlier:
+            if address not in self.joins:
+                self._ask(address, now)
 
     def _note_connection(self, now: float) -> None:
         if not self.connected and any(len(family.table) for family in self._engine.families.values()):
             self.connected = True
             self._pause = self._engine.limits.join_first
+            self._earlier_again = now + self._engine.limits.neighbour_quiet
             self._fill(now)
             self._changed()
+
+    def _note_loss(self, contact: Contact) -> None:
+        self._earlier.pop(contact.address, None)
+        self._earlier[contact.address] = contact
+        if len(self._earlier) > self._engine.limits.max_saved_contacts:
+            del self._earlier[next(iter(self._earlier))]
 
     def _on_new_id(self, family: Family, now: float) -> None:
         self._engine.counts["new ids"] += 1
@@ -178,6 +193,18 @@ class Maintenance:
 
     # --- looking after neighbours ---
 
+    def contacts_to_save(self) -> list[Contact]:
+        """Who is worth remembering for the next start: neighbours, those that answered last first; then earlier ones.
+
+        While our own network is down they all fall silent, one after the other, and are no neighbours any more.
+        """
+        families = self._engine.families.values()
+        found = [neighbour for family in families for neighbour in family.table if not neighbour.failures]
+        found.sort(key=lambda neighbour: neighbour.heard, reverse=True)
+        contacts = {neighbour.contact.address: neighbour.contact for neighbour in found}
+        contacts = {**contacts, **{a: c for a, c in reversed(self._earlier.items()) if a not in contacts}}
+        return list(contacts.values())[: self._engine.limits.max_saved_contacts]
+
     def _round(self, now: float) -> None:
         engine = self._engine
         known = sum(len(family.table) for family in engine.families.values())
@@ -187,6 +214,9 @@ class Maintenance:
                 self._changed()
             if not self._asking:
                 self._try_to_join(now)
+        elif now >= self._earlier_again:
+            self._earlier_again = now + engine.limits.neighbour_quiet
+            self._look_for_the_lost(now)
         for family in engine.families.values():
             self._look_after(family, now)
         self._looked(known, now)
@@ -200,6 +230,12 @@ class Maintenance:
                     self._ask(address, now)
         engine.timers.at(now + pause * engine.rng.uniform(0.5, 1.0), self._round)
 
+    def _look_for_the_lost(self, now: float) -> None:
+        """Ask a few who were neighbours once: they may be the others of a network that fell into parts."""
+        lost = [address for address in self._earlier if address not in self.joins]
+        for address in [*self.joins, *self._engine.rng.sample(lost, min(K, len(lost)))]:
+            self._ask(address, now)
+
     def _look_after(self, family: Family, now: float) -> None:
         for neighbour in family.table.questionable(now):
             self._engine.ping(neighbour.contact, now)
@@ -212,10 +248,3 @@ class Maintenance:
 
 def _ignore(outcome: Outcome, now: float) -> None:
     """What a refresh ends with: the routing table knows already."""
-
-
-def contacts_to_save(engine: Engine) -> list[Contact]:
-    """The neighbours that are worth remembering for the next start, those that answered last first."""
-    found = [neighbour for family in engine.families.values() for neighbour in family.table if not neighbour.failures]
-    found.sort(key=lambda neighbour: neighbour.heard, reverse=True)
-    return [neighbour.contact for neighbour in found[: engine.limits.max_saved_contacts]]

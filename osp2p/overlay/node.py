@@ -25,7 +25,7 @@ from osp2p.overlay.item import ImmutableItem, MutableItem
 from osp2p.overlay.keys import DEFAULT_NETWORK, network_tag
 from osp2p.overlay.lan import find_on_lan
 from osp2p.overlay.lookup import Candidate
-from osp2p.overlay.maintenance import Maintenance, contacts_to_save
+from osp2p.overlay.maintenance import Maintenance
 from osp2p.overlay.publisher import Publisher
 from osp2p.overlay.saved import load_contacts, save_contacts
 from osp2p.overlay.searches import Outcome, Searches, Stored
@@ -169,7 +169,7 @@ class Overlay:
             self._save()
 
     def _save(self) -> None:
-        contacts = contacts_to_save(self._engine)
+        contacts = self._maintenance.contacts_to_save()
         if self._options.saved is None or not contacts:
             return
         try:

@@ -191,20 +191,22 @@ class RoutingTable:
 
     # --- who goes ---
 
-    def note_silence(self, contact: Contact, now: float) -> None:
-        """Take note of a node that has left a query unanswered."""
+    def note_silence(self, contact: Contact) -> bool:
+        """Take note of a node that has left a query unanswered. Returns: whether it is a neighbour no more."""
         neighbour = self._known.get(contact.id)
         if neighbour is None or neighbour.contact.address != contact.address:
-            return
+            return False
         neighbour.failures += 1
+        if neighbour.failures < self._limits.neighbour_failures:
+            return False
         bucket = self.buckets[self._index(contact.id)]
-        if neighbour.failures >= self._limits.neighbour_failures:
-            self._drop(bucket, neighbour)
-            while bucket.spares:
-                spare = bucket.spares.pop()
-                if self._may_join(bucket, spare.contact):
-                    self._add(bucket, spare, bucket.touched)
-                    break
+        self._drop(bucket, neighbour)
+        while bucket.spares:
+            spare = bucket.spares.pop()
+            if self._may_join(bucket, spare.contact):
+                self._add(bucket, spare, bucket.touched)
+                break
+        return True
 
     def questionable(self, now: float) -> list[Neighbour]:
         """Of each bucket the neighbour that should be pinged now, if there is one: quiet for long, or failing."""

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import pytest
+
 from osp2p.limits import DEFAULT
-from osp2p.overlay.maintenance import contacts_to_save
 from osp2p.overlay.simulation import HonestNode, World
 from osp2p.wire.address import Address
 
 
 def knows(node: HonestNode, other: HonestNode) -> bool:
     return node.engine.families[False].table.get(other.own) is not None
+
+
+@contextmanager
+def apart(world: World, some: Collection[HonestNode]) -> Iterator[None]:
+    """Let nothing get through between some nodes and all others."""
+    carry, here = world._carry, {node.address for node in some}
+
+    def carry_within(data: bytes, source: Address, target: Address) -> None:
+        if (source in here) == (target in here):
+            carry(data, source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world, "_carry", carry_within)
+        yield
 
 
 def test_two_nodes_with_public_addresses_get_ids_that_fit() -> None:
@@ -88,13 +106,46 @@ def test_neighbours_of_an_earlier_run_are_enough() -> None:
     first = world.add_node([])
     second = world.add_node([first.address])
     world.run(20.0)
-    saved = contacts_to_save(second.engine)
+    saved = second.maintenance.contacts_to_save()
     assert [contact.address for contact in saved] == [first.address]
     third = world.add_node([])
     third.maintenance.start([], saved, world.now)
     world.flush(third.address)
     world.run(world.now + 20)
     assert knows(third, first)
+
+
+def test_a_node_whose_own_network_was_down_finds_the_others_again() -> None:
+    """All neighbours fall silent then, and nobody has to know an address to join through."""
+    world = World(12)
+    nodes = [world.add_node([])]
+    nodes += [world.add_node([nodes[0].address]) for _ in range(10)]
+    world.run(2 * DEFAULT.neighbour_quiet)
+    first = nodes[0]
+    known = set(first.maintenance.contacts_to_save())
+    assert len(known) == 10
+    with apart(world, [first]):
+        while first.maintenance.connected:
+            world.run(world.now + DEFAULT.neighbour_quiet)
+            assert set(first.maintenance.contacts_to_save()) == known
+            assert world.now < 10 * DEFAULT.neighbour_quiet
+        assert not any(knows(node, first) for node in nodes[1:])
+    world.run(world.now + 2 * DEFAULT.join_most)
+    assert first.maintenance.connected
+    assert all(knows(first, node) and knows(node, first) for node in nodes[1:])
+
+
+def test_a_network_that_fell_into_parts_becomes_one_again() -> None:
+    world = World(13)
+    nodes = [world.add_node([])]
+    nodes += [world.add_node([nodes[0].address]) for _ in range(9)]
+    world.run(2 * DEFAULT.neighbour_quiet)
+    left, right = nodes[:5], nodes[5:]
+    with apart(world, left):
+        world.run(world.now + 12 * DEFAULT.neighbour_quiet)
+        assert not any(knows(one, other) for one in left for other in right)
+    world.run(world.now + 2 * DEFAULT.neighbour_quiet)
+    assert all(knows(one, other) for one in nodes for other in nodes if one is not other)
 
 
 def test_another_address_gives_another_id() -> None:

@@ -56,7 +56,7 @@ def test_the_table_is_always_in_order(steps: list[tuple[bytes, str]]) -> None:
             table.note_answer(one, float(number))
         else:
             for neighbour in list(table)[:1]:
-                table.note_silence(neighbour.contact, float(number))
+                table.note_silence(neighbour.contact)
     for index, bucket in enumerate(table.buckets):
         assert len(bucket.neighbours) <= K
         assert len(bucket.spares) <= K
@@ -86,7 +86,7 @@ def test_who_queries_us_is_welcome_where_it_would_be_a_neighbour() -> None:
     table.note_answer(contact(300), 1.0)
     assert not table.has_room(contact(201))
     assert table.has_room(contact(202, 5))
-    table.note_silence(far[0], 2.0)
+    table.note_silence(far[0])
     assert table.has_room(contact(201))
 
 
@@ -94,26 +94,26 @@ def test_a_silent_neighbour_gives_its_place_to_a_spare() -> None:
     table, far = full_table()
     spare = contact(200)
     table.note_answer(spare, 1.0)
-    table.note_silence(far[3], 2.0)
+    table.note_silence(far[3])
     assert far[3] not in table.nearest(far[3].id, 20)
     assert table.get(far[3].id) is not None
-    table.note_silence(far[3], 3.0)
+    table.note_silence(far[3])
     assert table.get(far[3].id) is None
     assert table.get(spare.id) is not None
-    table.note_silence(contact(999), 3.0)  # nobody we know
+    table.note_silence(contact(999))  # nobody we know
 
 
 def test_an_answer_makes_up_for_silence() -> None:
     table, far = full_table()
-    table.note_silence(far[0], 1.0)
+    table.note_silence(far[0])
     table.note_answer(far[0], 2.0)
-    table.note_silence(far[0], 3.0)
+    table.note_silence(far[0])
     assert table.get(far[0].id) is not None
 
 
 def test_a_failing_neighbour_is_replaced_at_once() -> None:
     table, far = full_table()
-    table.note_silence(far[2], 1.0)
+    table.note_silence(far[2])
     newcomer = contact(200)
     table.note_answer(newcomer, 2.0)
     assert table.get(newcomer.id) is not None
@@ -138,7 +138,7 @@ def test_an_id_at_another_address_takes_nobodys_place() -> None:
     known = table.get(far[0].id)
     assert known is not None
     assert known.contact == far[0]
-    table.note_silence(impostor, 2.0)
+    table.note_silence(impostor)
     assert known.failures == 0
 
 
