@@ -15,6 +15,7 @@ from osp2p.errors import (
     NodeNotFound,
     Osp2pError,
     OverlayError,
+    Refused,
 )
 from osp2p.limits import Limits
 from osp2p.net import Network
@@ -56,7 +57,8 @@ class Caller:
     """Makes calls in the name of an identity.
 
     A call that was sent on a kept connection which turned out to be dead is sent once more on a fresh one: the same
-    call, with the same id, so that a node which has taken it already refuses it.
+    call, with the same id, so that a node which has taken it already refuses it. Whatever keeps it from being answered
+    then, it may have been carried out.
 
     Args:
         directory: knows where nodes are.
@@ -170,11 +172,19 @@ class Caller:
 
     async def _exchange(self, node: _Node, request: _Request, hints: Sequence[Address]) -> bytes:
         """Make a call over a kept connection, or else a new one. Returns: the document of the result."""
-        if (connection := self._take(node)) is not None:
-            try:
-                return await self._over(connection, node, request, kept=True)
-            except NotSent:
-                self._kept -= node.close()  # the node was started again, most likely: then the others are dead, too
+        if (connection := self._take(node)) is None:
+            return await self._exchange_anew(node, request, hints)
+        try:
+            return await self._over(connection, node, request, kept=True)
+        except NotSent:
+            self._kept -= node.close()  # the node was started again, most likely: then the others are dead, too
+        try:
+            return await self._exchange_anew(node, request, hints)
+        except (NodeNotFound, NetworkFailed, Refused) as error:
+            raise NetworkFailed(f"cut off while the call was made, and then: {error}", may_have_run=True) from error
+
+    async def _exchange_anew(self, node: _Node, request: _Request, hints: Sequence[Address]) -> bytes:
+        """Make a call over a new connection."""
         connection = await self._connect(node, request.to, hints)
         return await self._over(connection, node, request, kept=False)
 

@@ -227,6 +227,30 @@ async def test_a_dead_connection_has_the_same_call_sent_again_once(
         assert len(impostor.lines) == 5
 
 
+@pytest.mark.parametrize(
+    "then", ["gone", b"303 busy\n", b"315 older than this node's start\n", b"312 no such method\n"]
+)
+async def test_a_call_that_was_cut_off_may_have_run_whatever_comes_then(
+    autojump_clock: MockClock, networks: Networks, then: bytes | str
+) -> None:
+    """The node took it, died behind that, and was started again or not: a second node must not be asked instead."""
+    async with open_impostor(networks) as (impostor, caller, target):
+        impostor.answer = lambda identity, call, document: result(identity, call, document, write_result(5))
+        assert await caller.calls.call(target, "clock.add", 2, 3) == 5
+
+        def die(identity: Identity, call: Call, document: bytes) -> bytes:
+            if isinstance(then, str):
+                networks[0].hosts.pop(Address("10.0.0.1", 7))
+            else:
+                impostor.answer = lambda identity, call, document: then
+            return b""
+
+        impostor.answer = die
+        with pytest.raises(NetworkFailed) as failed:
+            await caller.calls.call(target, "clock.add", 2, 3)
+        assert failed.value.may_have_run
+
+
 async def test_an_impostor_poisons_nothing(autojump_clock: MockClock, networks: Networks) -> None:
     """Who claims an address, and cannot prove it, changes nothing about how its owner is called."""
 
