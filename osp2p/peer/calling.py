@@ -66,6 +66,7 @@ class Calling:
         self._http_anywhere = http_anywhere
         self._calls: Calls | None = None
         self._starting = trio.Lock()
+        self._calling = False
         self._holding = False
         self._serving = False
 
@@ -90,6 +91,18 @@ class Calling:
             self._calls = Calls(identity, self._network, directory, self._limits, self._rng, os.urandom)
         return self._calls
 
+    def caller(self) -> Calls:
+        """The same, for making calls: connections that are kept for the next one are closed in time.
+
+        Raises:
+            StoreError: the identity file cannot be used.
+        """
+        calls = self.calls()
+        if not self._calling:
+            self._calling = True
+            self._nursery.start_soon(calls.close_rested)
+        return calls
+
     async def start(self) -> Calls:
         """Answer calls on the node's port from now on, and let others find it.
 
@@ -98,7 +111,7 @@ class Calling:
             ListenFailed, TrackerError: the port cannot be opened.
         """
         async with self._starting:
-            calls = self.calls()
+            calls = self.caller()
             if not self._holding:
                 await self._nursery.start(self._hold_identity)
                 self._holding = True
@@ -200,7 +213,7 @@ class CallingNode:
 
         Cancellation: the call is cancelled there, too.
         """
-        return await self._calling.calls().call(target, method, *arguments, timeout=timeout)
+        return await self._calling.caller().call(target, method, *arguments, timeout=timeout)
 
     async def find_service(self, name: str, *, near: str | None = None) -> list[Provider]:
         """Who has a service, each proved. See `Calls.find_service`.
@@ -208,7 +221,7 @@ class CallingNode:
         Raises:
             NodeNotFound: nobody.
         """
-        return await self._calling.calls().find_service(name, near=near)
+        return await self._calling.caller().find_service(name, near=near)
 
     async def call_any(self, method: str, *arguments: object, near: str | None = None, timeout: float = 30) -> Value:
         """Call a method of some node that has the service. See `Calls.call_any`.
@@ -216,7 +229,7 @@ class CallingNode:
         Raises:
             NodeNotFound, NetworkFailed, CallTimedOut, Refused, Fault.
         """
-        return await self._calling.calls().call_any(method, *arguments, near=near, timeout=timeout)
+        return await self._calling.caller().call_any(method, *arguments, near=near, timeout=timeout)
 
     async def call_all(self, method: str, *arguments: object, timeout: float = 30) -> dict[str, Value | CallError]:
         """Call a method of every node that has the service. See `Calls.call_all`.
@@ -224,4 +237,4 @@ class CallingNode:
         Raises:
             NodeNotFound: nobody has it.
         """
-        return await self._calling.calls().call_all(method, *arguments, timeout=timeout)
+        return await self._calling.caller().call_all(method, *arguments, timeout=timeout)

@@ -27,15 +27,15 @@ from osp2p.rpc.document import Value, parse_response, write_call
 from osp2p.rpc.identity import Identity
 from osp2p.rpc.large import read_document
 from osp2p.rpc.message import NONCE_BYTES, Call, is_address, split_method, write_call_line
+from osp2p.rpc.resting import RestingConnections
 from osp2p.wire.address import Address
 
 
 class _Node:
-    """What is known of another node: where it listens, and connections to it that wait for the next call."""
+    """What is known of another node: where it listens, and how many calls are under way."""
 
     def __init__(self, most: int) -> None:
         self.addresses: tuple[Address, ...] = ()
-        self.kept: list[CallConnection] = []
         self.calls = trio.CapacityLimiter(most)
 
     async def begin(self) -> None:
@@ -44,13 +44,6 @@ class _Node:
             self.calls.acquire_nowait()  # the way that costs no turn of the scheduler
         except trio.WouldBlock:
             await self.calls.acquire()
-
-    def close(self) -> int:
-        """Close what is kept. Returns: how many connections that were."""
-        count = len(self.kept)
-        while self.kept:
-            self.kept.pop().close()
-        return count
 
 
 class Caller:
@@ -82,7 +75,7 @@ class Caller:
         self._now = now
         self._nonce = nonce
         self._nodes: OrderedDict[str, _Node] = OrderedDict()
-        self._kept = 0
+        self._resting = RestingConnections(limits)
 
     async def call(
         self, to: str, method: str, arguments: Sequence[object], timeout: float, hints: Sequence[Address] = ()
@@ -167,17 +160,17 @@ class Caller:
             node = self._nodes[to] = _Node(self._limits.max_call_connections)
         self._nodes.move_to_end(to)
         if len(self._nodes) > self._limits.max_contacts:
-            self._kept -= self._nodes.popitem(last=False)[1].close()
+            self._resting.close_all_to(self._nodes.popitem(last=False)[0])
         return node
 
     async def _exchange(self, node: _Node, request: _Request, hints: Sequence[Address]) -> bytes:
         """Make a call over a kept connection, or else a new one. Returns: the document of the result."""
-        if (connection := self._take(node)) is None:
+        if (connection := self._resting.take(request.to)) is None:
             return await self._exchange_anew(node, request, hints)
         try:
             return await self._over(connection, node, request, kept=True)
         except NotSent:
-            self._kept -= node.close()  # the node was started again, most likely: then the others are dead, too
+            self._resting.close_all_to(request.to)  # it was started again, most likely: then the others are dead, too
         try:
             return await self._exchange_anew(node, request, hints)
         except (NodeNotFound, NetworkFailed, Refused) as error:
@@ -197,26 +190,10 @@ class Caller:
             connection.close()
             raise
         if self._nodes.get(request.to) is node:
-            self._keep(connection, node)
+            self._resting.add(request.to, connection)
         else:
             connection.close()  # the node has been forgotten meanwhile, and nobody would find the connection again
         return result
-
-    def _take(self, node: _Node) -> CallConnection | None:
-        """The kept connection that was used last, unless it was long ago."""
-        if node.kept and node.kept[-1].used_at + self._limits.call_idle <= trio.current_time():
-            self._kept -= node.close()
-        if not node.kept:
-            return None
-        self._kept -= 1
-        return node.kept.pop()
-
-    def _keep(self, connection: CallConnection, node: _Node) -> None:
-        connection.used_at = trio.current_time()
-        if self._kept >= self._limits.max_idle_calls:
-            self.close()
-        node.kept.append(connection)
-        self._kept += 1
 
     async def _connect(self, node: _Node, to: str, hints: Sequence[Address]) -> CallConnection:
         """Connect to a node where it listens, as far as anybody knows.
@@ -266,10 +243,13 @@ class Caller:
         race = _Race(self._network, to, self._limits)
         return await race.run(addresses[: self._limits.max_contact_addresses])
 
+    async def close_rested(self) -> None:
+        """Close connections that were kept for too long, until cancelled."""
+        await self._resting.run()
+
     def close(self) -> None:
         """Close every kept connection; waits for nothing."""
-        for node in self._nodes.values():
-            self._kept -= node.close()
+        self._resting.close()
 
 
 class _Request:

@@ -313,6 +313,10 @@ class Calls:
         while not self._told.issuperset(self.services.names):
             await self._told_more.wait()
 
+    async def close_rested(self) -> None:
+        """Close connections to other nodes over which nothing was called for too long, until cancelled."""
+        await self._caller.close_rested()
+
     def close(self) -> None:
         """Close every connection to other nodes; waits for nothing."""
         self._caller.close()

@@ -53,6 +53,18 @@ async def test_a_node_is_called_where_it_says_that_it_listens(tmp_path: Path) ->
             await two.find_service("greeter")
 
 
+async def test_a_connection_is_not_kept_for_ever_for_a_call_that_never_comes(tmp_path: Path) -> None:
+    limits = dataclasses.replace(Limits(), call_idle=0.05)
+    async with open_one(tmp_path, "one") as one, open_one(tmp_path, "two", limits=limits) as two:
+        address = await one.serve("greeter", Greeter())
+        target = f"{address}@127.0.0.1:{(await one.listen()).port}"
+        assert await two.call(target, "greeter.hello", "you") == "hello you"
+        resting = two._calling.caller()._caller._resting
+        with trio.fail_after(5):
+            while len(resting):
+                await trio.sleep(0.01)
+
+
 async def test_files_and_calls_have_one_port(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     async with open_one(tmp_path, "one") as one, open_one(tmp_path, "two") as two:

@@ -132,6 +132,7 @@ async def open_peer(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_connections, listener, server.serve, limits)
         nursery.start_soon(calls.run, lambda: [where])
+        nursery.start_soon(calls.close_rested)
         await calls.wait_announced()
         try:
             yield Peer(calls, server, where)
