@@ -7,7 +7,7 @@ started it allowed.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -371,16 +371,27 @@ class Caller(Wire):
     Attributes:
         truth: what a sound tracker would say.
         limits: what its limits are, as far as one knows.
+        latest: who came to this tracker lately, itself among them.
+        began: when it came.
         asked: the verbs that it has sent.
     """
 
     def __init__(
-        self, stream: Stream, budget: Budget, number: int, rng: Random, truth: Truth, limits: Limits = DEFAULT
+        self,
+        stream: Stream,
+        budget: Budget,
+        number: int,
+        rng: Random,
+        truth: Truth,
+        limits: Limits = DEFAULT,
+        latest: Collection[Caller] = (),
     ) -> None:
         super().__init__(stream, budget, number, rng)
         self.host = stream.remote.host
         self.truth = truth
         self.limits = limits
+        self.latest = latest
+        self.began = trio.current_time()
         self.asked: list[bytes] = []
 
     def fact(self, name: bytes) -> Fact:

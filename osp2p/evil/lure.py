@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
@@ -16,6 +17,9 @@ from osp2p.evil.run import Report, ignore
 from osp2p.evil.tracker import open_tracker
 from osp2p.evil.trap import Trap, listen
 from osp2p.limits import DEFAULT, Limits
+
+#: How many of those who came an attack may remember.
+_MOST_REMEMBERED = 100
 
 
 async def run_evil_tracker(
@@ -56,9 +60,13 @@ async def run_evil_tracker(
         address = (listener.address.host, listener.address.port)
         known = replace(truth or Truth(), host=address[0], port=address[1])
 
+        latest: deque[Caller] = deque(maxlen=_MOST_REMEMBERED)
+
         async def meet(stream: Stream) -> None:
             number = trap.next_number()
-            await trap.attack(attack, Caller(stream, trap.budget, number, trap.rng(attack, number), known, limits))
+            caller = Caller(stream, trap.budget, number, trap.rng(attack, number), known, limits, latest)
+            latest.append(caller)
+            await trap.attack(attack, caller)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trap.serve, listener, meet)

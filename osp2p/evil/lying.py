@@ -25,9 +25,13 @@ class SoundTracker:
             line = await self.caller.read_line()
             if line is None:
                 raise OtherSideLeft
-            if words := line.split():
-                self.caller.asked.append(words[0].upper())
-                await self.answer(words[0].upper(), [unquote(word) for word in words[1:]])
+            await self.take(line)
+
+    async def take(self, line: bytes) -> None:
+        """Take note of one line, and answer it; a blank one has no answer."""
+        if words := line.split():
+            self.caller.asked.append(words[0].upper())
+            await self.answer(words[0].upper(), [unquote(word) for word in words[1:]])
 
     async def answer(self, verb: bytes, words: list[bytes]) -> None:
         """Answer one command."""

@@ -277,6 +277,7 @@ MUTANTS = [
     loosened("requests/overlong-complete", max_line=4096 * 10),
     loosened("connections/idle", first_command_timeout=6000.0),
     loosened("connections/unread", send_timeout=6000.0),
+    loosened("requests/blank", max_blank_lines=100 * 1000),
     loosened("requests/silent", request_timeout=1500.0),
     loosened("requests/sends-on-slowly", linger_timeout=2000.0),
     loosened("uploads/sip", min_upload_rate=0.0),
@@ -302,7 +303,7 @@ MUTANTS = [
     loosened("calls/promised", max_call_bytes=10**12),
     loosened("calls/drip", call_body_timeout=6000.0),
     loosened("calls/untimely", call_window=10.0**6),
-    loosened("calls/http-head", max_http_head=10**9),
+    loosened("calls/http-head", max_http_head=16 * 1024 * 1000),
     loosened("neighbours/sybils", max_lookup_same_network=10**6),
     loosened("neighbours/eclipse", max_bucket_same_network=10**6),
     loosened("neighbours/reflect", overlay_out_rate=1e6, overlay_out_burst=10**6),
@@ -321,7 +322,12 @@ MUTANTS = [
     loosened("callees/impostors", max_contact_addresses=1000),
     loosened("tracker/drip", answer_timeout=6000.0, reply_timeout=6000.0),
     loosened("tracker/silent", greeting_timeout=6000.0, connect_timeout=6000.0),
-    loosened("lengths/endless-reply", max_peer_reply_bytes=10**9, max_peer_reply_lines=10**9),
+    loosened("tracker/blank-reply", max_reply_lines=20_000 * 1000),
+    loosened("tracker/chatter", max_unasked_lines=100 * 1000),
+    loosened("tracker/old-and-deaf", probe_timeout=0.5 * 1000),
+    loosened("tracker/old-and-deaf", probe_again=0.0),
+    loosened("lengths/endless-reply", max_peer_reply_bytes=100_000 * 1000),
+    loosened("lengths/blank-reply", max_peer_reply_lines=5000 * 1000),
 ]
 
 

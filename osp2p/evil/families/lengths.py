@@ -174,24 +174,50 @@ async def drip_the_head(victim: Victim) -> None:
     await Liar(victim).run()
 
 
+class _Endless(SoundHolder):
+    """Answers STAT with pieces without end."""
+
+    piece = b""
+
+    async def stat(self) -> None:
+        limits, before = self.victim.limits, self.victim.sent
+        most = 2 * max(limits.max_peer_reply_bytes, limits.max_peer_reply_lines) + self.victim.bounds.buffer_bytes
+        while True:
+            await self.victim.send(self.piece)
+            if self.victim.sent - before > most:
+                raise Unsound(f"takes {self.victim.sent - before} bytes of one reply")
+            await trio.sleep(0.01)
+
+
 @attack(
     "lengths/endless-reply",
     against="downloader",
     role="holder",
-    breaks="max_peer_reply_lines, max_peer_reply_bytes",
+    breaks="max_peer_reply_bytes",
     expect="survived",
     within=90,
 )
 async def never_end_the_reply(victim: Victim) -> None:
-    """Answers the first question with lines without end, each of them well-formed."""
+    """Answers the first question with lines without end, each of them well-formed, and nearly too long."""
 
-    class Liar(SoundHolder):
-        async def stat(self) -> None:
-            most = self.victim.limits.max_peer_reply_bytes
-            while True:
-                await self.victim.send(b"".join(b"HAVE-NOT %d\n" % number for number in range(3000)))
-                if self.victim.sent > 2 * most + 300_000:
-                    raise Unsound(f"takes {self.victim.sent} bytes of one reply")
-                await trio.sleep(0.01)
+    class Liar(_Endless):
+        piece = (b"HAVE-NOT" + b" 1" * 1900 + b"\n") * 16
+
+    await Liar(victim).run()
+
+
+@attack(
+    "lengths/blank-reply",
+    against="downloader",
+    role="holder",
+    breaks="max_peer_reply_lines",
+    expect="survived",
+    within=90,
+)
+async def answer_with_blank_lines(victim: Victim) -> None:
+    """Answers the first question with blank lines without end: they say nothing, and no byte stands in them."""
+
+    class Liar(_Endless):
+        piece = b"\n" * 65536
 
     await Liar(victim).run()

@@ -84,11 +84,14 @@ async def send_an_overlong_complete_request(target: Target) -> None:
 
 @attack("requests/blank", against="uploader", breaks="max_blank_lines", expect="closed", within=20)
 async def send_blank_lines(target: Target) -> None:
-    """Sends blank lines for as long as they are taken: each is ignored, and none is a request."""
+    """Sends twenty thousand blank lines, each of which is ignored, and a request for a file that is there behind them:
+    nobody waits so long for one."""
     wire = await target.connect()
-    while True:
+    for _ in range(10):
         await wire.send(b"\r\n \n" * 1000)
         await trio.sleep(0.01)
+    await wire.send(get(target.name))
+    await wire.expect_nothing()
 
 
 @attack("requests/drip", against="uploader", breaks="request_timeout", expect="out-waited", within=20)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import count
+from math import inf
+
 import trio
 
-from osp2p.evil.bounds import Unsound
+from osp2p.evil.bounds import OtherSideLeft, Unsound
 from osp2p.evil.encounter import Caller, Fact
 from osp2p.evil.lying import SoundTracker
 from osp2p.evil.registry import attack
-from osp2p.evil.words import unquote
 
 #: PEER lines that nobody can parse.
 _UNPARSABLE = b"\n".join(
@@ -20,6 +22,10 @@ _UNPARSABLE = b"\n".join(
         b"",
     )
 )
+
+
+#: What is asked of a holder of whom nobody knows what it speaks.
+_PROBE = [b"HELLO", b"STAT"]
 
 
 def _check_taken(caller: Caller) -> None:
@@ -152,30 +158,64 @@ async def ignore_quit(caller: Caller) -> None:
     await Liar(caller).run()
 
 
+class _Endless(SoundTracker):
+    """Answers WANT and WHO with pieces without end."""
+
+    def piece(self, number: int) -> bytes:
+        """The next one, behind so many others."""
+        raise NotImplementedError
+
+    async def answer(self, verb: bytes, words: list[bytes]) -> None:
+        if verb not in (b"WANT", b"WHO"):
+            await super().answer(verb, words)
+            return
+        for number in count():
+            await self.caller.send(self.piece(number))
+            self.check_taken()
+            await trio.sleep(0.01)
+
+    def check_taken(self) -> None:
+        """Say when somebody takes much more than his limits allow."""
+        _check_taken(self.caller)
+
+
 @attack(
     "tracker/endless-peers",
     against="downloader",
     role="tracker",
-    breaks="max_holders, max_reply_lines, max_reply_bytes",
+    breaks="max_holders, max_reply_bytes",
     expect="refused",
     within=120,
 )
 async def name_peers_for_ever(caller: Caller) -> None:
     """Answers WANT with PEER lines without end, each of them well-formed."""
 
-    class Liar(SoundTracker):
-        async def answer(self, verb: bytes, words: list[bytes]) -> None:
-            if verb not in (b"WANT", b"WHO"):
-                return await super().answer(verb, words)
-            number = 0
-            while True:
-                lines = [
-                    b"PEER p%d 127.9.%d.%d:9\n" % (number + more, more % 250, 1 + more // 250) for more in range(1000)
-                ]
-                await self.caller.send(b"".join(lines))
-                _check_taken(self.caller)
-                number += 1000
-                await trio.sleep(0.01)
+    class Liar(_Endless):
+        def piece(self, number: int) -> bytes:
+            places = range(1000 * number, 1000 * (number + 1))
+            return b"".join(b"PEER p%d 127.9.%d.%d:9\n" % (at, at % 250, 1 + at // 250 % 4) for at in places)
+
+    await Liar(caller).run()
+
+
+@attack(
+    "tracker/blank-reply",
+    against="downloader",
+    role="tracker",
+    breaks="max_reply_lines",
+    expect="refused",
+    within=120,
+)
+async def answer_with_blank_lines(caller: Caller) -> None:
+    """Answers WANT with blank lines without end: they say nothing, and no byte stands in them."""
+
+    class Liar(_Endless):
+        def piece(self, number: int) -> bytes:
+            return b"\n" * 65536
+
+        def check_taken(self) -> None:
+            if self.caller.sent > 2 * self.caller.limits.max_reply_lines + self.caller.bounds.buffer_bytes:
+                raise Unsound(f"takes {self.caller.sent} lines of one reply")
 
     await Liar(caller).run()
 
@@ -341,16 +381,27 @@ async def register_nothing(caller: Caller) -> None:
     "tracker/chatter", against="downloader", role="tracker", breaks="max_unasked_lines", expect="survived", within=60
 )
 async def chatter(caller: Caller) -> None:
-    """Answers everything well, and talks on without being asked whenever there is nothing to answer: lines, and whole
-    replies."""
+    """Answers everything well, and talks on without being asked, twenty thousand lines of a kilobyte, once whoever has
+    registered files has nothing more to ask."""
 
     class Liar(SoundTracker):
-        async def answer(self, verb: bytes, words: list[bytes]) -> None:
-            await super().answer(verb, words)
-            if verb == b"HAVE":
-                await trio.sleep(2)
-                for number in range(500):
-                    await self.caller.send(b"by the way, %d\n" % number)
+        async def run(self) -> None:
+            await self.caller.send(self.greeting())
+            while True:
+                with trio.move_on_after(2 if b"HAVE" in self.caller.asked else inf) as quiet:
+                    line = await self.caller.read_line()
+                if quiet.cancelled_caught:
+                    await self.talk()
+                if line is None:
+                    raise OtherSideLeft
+                await self.take(line)
+
+        async def talk(self) -> None:
+            before = self.caller.sent
+            while self.caller.sent - before < 20_000_000:
+                await self.caller.send((b"by the way" + b", and another thing" * 52 + b"\n") * 100)
+                await trio.sleep(0.01)
+            raise Unsound("listens to twenty thousand lines that it has not asked for")
 
     await Liar(caller).run()
 
@@ -372,8 +423,7 @@ async def answer_blank_lines(caller: Caller) -> None:
                 elif line[:5].upper() == b"HELLO":
                     await self.caller.send(b"500 that is no command\n")
                 else:
-                    words = line.split()
-                    await self.answer(words[0].upper(), [unquote(word) for word in words[1:]])
+                    await self.take(line)
 
     await Liar(caller).run()
 
@@ -400,14 +450,20 @@ async def remark_on_everything(caller: Caller) -> None:
 )
 async def name_deaf_holders(caller: Caller) -> None:
     """Speaks as in 2007, so that nobody knows who speaks OSP2P/2, and names itself sixty times as a holder, at its own
-    port and at others, beside the honest ones: it takes every connection and answers nothing."""
+    port and at others, beside the honest ones: it takes every connection and answers nothing. Who has been told nothing
+    once is not to be asked the same again and again."""
 
     class Liar(SoundTracker):
         async def run(self) -> None:
             with trio.move_on_after(0.2):  # who takes us for a holder speaks first
-                await self.caller.read_line()
+                for _ in range(2):
+                    self.caller.asked += (await self.caller.read_line() or b"").split()[:1]
+                if self.caller.asked == _PROBE:
+                    _check_asked_once(self.caller)
                 await self.caller.hold()
                 return
+            if self.caller.asked:
+                await self.caller.hold()
             await super().run()
 
         def reply(self, verb: bytes, words: list[bytes]) -> bytes:
@@ -419,3 +475,15 @@ async def name_deaf_holders(caller: Caller) -> None:
             return [*own[:30], *honest, *own[30:]] if honest else []
 
     await Liar(caller).run()
+
+
+def _check_asked_once(caller: Caller) -> None:
+    """Say when somebody asks a holder what it speaks that has just been silent to the same question.
+
+    There may be several downloaders at one address. Each asks a tracker before it asks holders.
+    """
+    same = [one for one in caller.latest if one.host == caller.host and one is not caller]
+    asked = [one for one in same if one.asked == _PROBE and caller.began - one.began < caller.limits.probe_again / 2]
+    for one in asked:
+        if not any(b"WANT" in other.asked and other.began > one.began for other in same):
+            raise Unsound(f"asks a silent holder again after {caller.began - one.began:.1f} s")
