@@ -17,6 +17,7 @@ from osp2p.errors import Fault, NetworkFailed, NodeNotFound, Refused, StoreError
 from osp2p.limits import Limits
 from osp2p.overlay.node import OverlayOptions
 from osp2p.peer import Node, open_node
+from osp2p.rpc.connection import CallConnection
 
 
 class Greeter:
@@ -53,16 +54,24 @@ async def test_a_node_is_called_where_it_says_that_it_listens(tmp_path: Path) ->
             await two.find_service("greeter")
 
 
-async def test_a_connection_is_not_kept_for_ever_for_a_call_that_never_comes(tmp_path: Path) -> None:
+async def test_a_connection_is_not_kept_for_ever_for_a_call_that_never_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = trio.Event()
+    close = CallConnection.close
+
+    def note(connection: CallConnection) -> None:
+        close(connection)
+        closed.set()
+
+    monkeypatch.setattr(CallConnection, "close", note)
     limits = dataclasses.replace(Limits(), call_idle=0.05)
     async with open_one(tmp_path, "one") as one, open_one(tmp_path, "two", limits=limits) as two:
         address = await one.serve("greeter", Greeter())
         target = f"{address}@127.0.0.1:{(await one.listen()).port}"
         assert await two.call(target, "greeter.hello", "you") == "hello you"
-        resting = two._calling.caller()._caller._resting
         with trio.fail_after(5):
-            while len(resting):
-                await trio.sleep(0.01)
+            await closed.wait()
 
 
 async def test_files_and_calls_have_one_port(tmp_path: Path) -> None:
