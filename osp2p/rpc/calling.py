@@ -179,7 +179,11 @@ class Caller:
     async def _exchange_anew(self, node: _Node, request: _Request, hints: Sequence[Address]) -> bytes:
         """Make a call over a new connection."""
         connection = await self._connect(node, request.to, hints)
-        return await self._over(connection, node, request, kept=False)
+        try:
+            return await self._over(connection, node, request, kept=False)
+        except NetworkFailed:
+            node.addresses = ()  # somebody else may be there by now, and claim to be it: the next call asks anew
+            raise
 
     async def _over(self, connection: CallConnection, node: _Node, request: _Request, *, kept: bool) -> bytes:
         """Make a call over a connection, which is kept only if all goes well."""

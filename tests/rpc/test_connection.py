@@ -12,12 +12,13 @@ from trio.testing import MockClock
 from osp2p.errors import CallError, CallTimedOut, NetworkFailed, Osp2pError, Refused
 from osp2p.limits import Limits
 from osp2p.net import Connection, LineConnection, MemoryNetwork, serve_connections
+from osp2p.rpc.directory import MemoryDirectory
 from osp2p.rpc.document import write_result
 from osp2p.rpc.identity import Identity, new_identity
 from osp2p.rpc.message import Call, parse_call_words, write_result_line
 from osp2p.wire.address import Address
 from osp2p.wire.request import parse_words
-from tests.rpc.nodes import Peer, open_peer
+from tests.rpc.nodes import Clock, Peer, open_peer
 
 Networks = list[MemoryNetwork]
 
@@ -265,3 +266,26 @@ async def test_an_impostor_poisons_nothing(autojump_clock: MockClock, networks: 
             with pytest.raises(NetworkFailed):
                 await caller.calls._caller.call_whoever(Address(impostor.network.address, 7), "good.info")
             assert await caller.calls.call(good.target, "good.add", 1, 2) == 3
+
+
+async def test_an_impostor_in_the_place_that_a_node_has_left_keeps_nobody_from_it(
+    autojump_clock: MockClock, networks: Networks, directories: list[MemoryDirectory]
+) -> None:
+    identity = new_identity()
+    async with open_peer(networks[1], directories[1]) as caller:
+        async with open_peer(networks[0], directories[0], identity=identity, clock=Clock(), port=7):
+            assert await caller.calls.call(identity.address, "clock.add", 2, 3) == 5
+        impostor = Impostor(networks[0], identity)
+        impostor.answer = signed_by_another
+        listener = await networks[0].listen(7)
+        async with (
+            open_peer(networks[2], directories[2], identity=identity, clock=Clock()),
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(serve_connections, listener, impostor.serve, Limits())
+            with pytest.raises(NetworkFailed):
+                await caller.calls.call(identity.address, "clock.add", 2, 3)
+            assert len(impostor.lines) == 1
+            assert await caller.calls.call(identity.address, "clock.add", 2, 3) == 5
+            listener.close()
+            nursery.cancel_scope.cancel()
