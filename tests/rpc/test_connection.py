@@ -275,6 +275,7 @@ async def test_an_impostor_in_the_place_that_a_node_has_left_keeps_nobody_from_i
     async with open_peer(networks[1], directories[1]) as caller:
         async with open_peer(networks[0], directories[0], identity=identity, clock=Clock(), port=7):
             assert await caller.calls.call(identity.address, "clock.add", 2, 3) == 5
+        await trio.sleep(0.01)  # the later record is the newer one
         impostor = Impostor(networks[0], identity)
         impostor.answer = signed_by_another
         listener = await networks[0].listen(7)
