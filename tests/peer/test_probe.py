@@ -78,6 +78,16 @@ async def claims(prober: Prober, holder: Holder) -> int:
     return len(await prober.claims(b"a", B3, [holder.entry]))
 
 
+async def asked_in_vain(holder: Holder, answer: Answer) -> Prober:
+    """One that has learnt from this answer that the holder does not speak; from now on the holder would greet."""
+    holder.answer = answer
+    prober = prober_for(holder)
+    assert await claims(prober, holder) == 0
+    assert prober.speaks(holder.entry) is False
+    holder.answer = greets
+    return prober
+
+
 async def test_one_that_speaks_is_known_for_good(autojump_clock: MockClock, holder: Holder) -> None:
     holder.answer = greets
     prober = prober_for(holder)
@@ -93,11 +103,7 @@ async def test_one_that_speaks_is_known_for_good(autojump_clock: MockClock, hold
 async def test_one_that_said_nothing_is_asked_again_later(
     autojump_clock: MockClock, holder: Holder, answer: Answer
 ) -> None:
-    holder.answer = answer
-    prober = prober_for(holder)
-    assert await claims(prober, holder) == 0
-    assert prober.speaks(holder.entry) is False
-    holder.answer = greets
+    prober = await asked_in_vain(holder, answer)
     await trio.sleep(LIMITS.probe_again - 2 * LIMITS.probe_timeout)
     assert await claims(prober, holder) == 0
     assert holder.asked == 1, "it may be one of 2007, which serves one connection at a time"
@@ -112,10 +118,7 @@ async def test_one_that_said_nothing_is_asked_again_later(
 async def test_one_that_answered_otherwise_is_never_asked_again(
     autojump_clock: MockClock, holder: Holder, answer: Answer
 ) -> None:
-    holder.answer = answer
-    prober = prober_for(holder)
-    assert await claims(prober, holder) == 0
-    holder.answer = greets
+    prober = await asked_in_vain(holder, answer)
     await trio.sleep(10 * LIMITS.probe_again)
     assert prober.speaks(holder.entry) is False
     assert await claims(prober, holder) == 0

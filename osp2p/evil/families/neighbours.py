@@ -9,7 +9,7 @@ from functools import partial
 import trio
 
 from osp2p.evil.datagrams import Value, pack
-from osp2p.evil.league import League, Member, Question, id_near
+from osp2p.evil.league import League, Lie, Member, Question, id_near
 from osp2p.evil.registry import attack
 
 #: How many of us there are where many are needed.
@@ -27,6 +27,13 @@ def _name_ourselves(league: League, member: Member, question: Question) -> Mappi
     return {b"nodes": league.name_each_other(question), b"token": b"t"}
 
 
+async def _settle(league: League, lie: Lie, members: int) -> None:
+    """Be so many, at sixteen addresses, and answer so from now on."""
+    league.lie = lie
+    await league.add(members, sources=16)
+    league.begin()
+
+
 @attack(
     "neighbours/sybils",
     role="neighbour",
@@ -38,9 +45,7 @@ def _name_ourselves(league: League, member: Member, question: Question) -> Mappi
 async def settle_around_every_key(league: League) -> None:
     """Is two dozen nodes at addresses of one network of 24 bits, each with an id next to whatever is looked for, as far
     as its address allows; they name nobody but each other, and know of nobody who announced anything."""
-    league.lie = partial(_name_ourselves, league)
-    await league.add(_CROWD, sources=16)
-    league.begin()
+    await _settle(league, partial(_name_ourselves, league), _CROWD)
     await trio.sleep_forever()
 
 
@@ -66,9 +71,7 @@ async def close_in_who_joins(league: League) -> None:
             league.knock(question)
         return _name_ourselves(league, member, question)
 
-    league.lie = lie
-    await league.add(_RUSH, sources=16)
-    league.begin()
+    await _settle(league, lie, _RUSH)
     await trio.sleep_forever()
 
 
@@ -83,10 +86,8 @@ async def close_in_who_joins(league: League) -> None:
 async def answer_as_late_as_one_may(league: League) -> None:
     """Answers each question just before it counts as unanswered, with nodes that are nearer still, and answer as late:
     a lookup that waits for them all has no end."""
-    league.lie = partial(_name_ourselves, league)
     league.delay = 0.9 * league.limits.query_timeout
-    await league.add(_CROWD, sources=16)
-    league.begin()
+    await _settle(league, partial(_name_ourselves, league), _CROWD)
     await trio.sleep_forever()
 
 
@@ -116,16 +117,12 @@ async def lead_ever_nearer(league: League) -> None:
         told[search] += 1
         return {b"nodes": league.name_in_row(question, told[search] - 1), b"token": b"t"}
 
-    league.lie = lie
     league.delay = 0.95 * league.limits.slow_most
-    await league.add(_ROW, sources=16)
-    league.begin()
+    await _settle(league, lie, _ROW)
+    most = league.limits.lookup_timeout + league.limits.query_timeout  # what waits for its turn comes a little later
     while True:
         await trio.sleep(1)
         longest = max((last - began for began, last in searches.values()), default=0.0)
-        most = (
-            league.limits.lookup_timeout + league.limits.query_timeout
-        )  # what waits for its turn comes a little later
         league.check(longest <= most, f"looks for one thing for {longest:.0f} s")
 
 
