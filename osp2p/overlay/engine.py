@@ -249,7 +249,7 @@ class Engine:
         self._prove(source)
         family = self.families[source.is_ipv6]
         if answer.claimed_address is not None and is_reachable(answer.claimed_address):
-            another_id = family.note_vote(owner_of(source), answer.claimed_address.host)
+            another_id = family.note_vote(owner_of(source), answer.claimed_address.host, now)
             if another_id and self.on_new_id is not None:
                 self.on_new_id(family, now)
         if isinstance(answer, Response):

@@ -16,6 +16,9 @@ from osp2p.overlay.table import RoutingTable
 from osp2p.overlay.votes import Votes
 from osp2p.wire.address import Address
 
+#: How often a neighbour is asked anew, at least, while its vote on our address counts.
+_VOTE_ROUNDS = 2
+
 
 class Family:
     """One of the two.
@@ -27,7 +30,7 @@ class Family:
     def __init__(self, *, ipv6: bool, own: bytes | None, limits: Limits, rng: random.Random) -> None:
         self.ipv6 = ipv6
         self.table = RoutingTable(own or random_id(rng), limits)
-        self._votes = Votes(limits.max_voters)
+        self._votes = Votes(limits.max_voters, _VOTE_ROUNDS * limits.neighbour_quiet)
         self._rng = rng
 
     @property
@@ -40,9 +43,9 @@ class Family:
         """Our address, as others see it; None until somebody told."""
         return self._votes.winner
 
-    def note_vote(self, voter: str, host: str) -> bool:
+    def note_vote(self, voter: str, host: str, now: float) -> bool:
         """Take note of how somebody sees us. Returns: whether we have another id now, one that fits."""
-        if (":" in host) != self.ipv6 or not self._votes.count(voter, host) or fits(self.own, host):
+        if (":" in host) != self.ipv6 or not self._votes.count(voter, host, now) or fits(self.own, host):
             return False
         self.table = self.table.with_own(id_for(host, self._rng))
         return True

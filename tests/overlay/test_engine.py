@@ -389,7 +389,7 @@ def test_nodes_on_loopback_are_told_others_at_our_own_address() -> None:
     family = bench.engine.families[False]
     family.table.note_answer(Contact(bytes(20), Address("127.0.0.1", 7000)), 0.0)
     assert bench.values(b"find_node", {b"target": KEY})[b"nodes"] == b""
-    family.note_vote("somebody", "20.7.7.7")
+    family.note_vote("somebody", "20.7.7.7", 0.0)
     nodes = bench.values(b"find_node", {b"target": KEY})[b"nodes"]
     assert nodes == pack_contacts([Contact(bytes(20), Address("20.7.7.7", 7000))])
     local = bench.values(b"find_node", {b"target": KEY}, Address("127.0.0.1", 9))[b"nodes"]
@@ -403,7 +403,7 @@ def test_what_we_announce_ourselves_is_told() -> None:
     mainline = Bench(network=b"")
     mainline.engine.announced[KEY] = 4000
     assert b"own" not in mainline.values(b"get_peers", {b"info_hash": KEY})
-    mainline.engine.families[False].note_vote("somebody", "20.7.7.7")
+    mainline.engine.families[False].note_vote("somebody", "20.7.7.7", 0.0)
     assert mainline.values(b"get_peers", {b"info_hash": KEY})[b"values"] == [b"\x14\x07\x07\x07\x0f\xa0"]
 
 

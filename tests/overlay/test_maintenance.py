@@ -156,7 +156,7 @@ def test_another_address_gives_another_id() -> None:
     node, family = nodes[3], nodes[3].engine.families[False]
     before = family.own
     for number in range(20):
-        if family.note_vote(f"voter{number}", "99.98.97.96"):
+        if family.note_vote(f"voter{number}", "99.98.97.96", world.now):
             break
     assert family.own != before
     assert len(family.table) > 0

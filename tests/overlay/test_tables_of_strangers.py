@@ -228,38 +228,71 @@ def test_tokens_do_not_outlive_a_pause() -> None:
 
 
 def test_the_first_vote_counts_and_then_a_majority() -> None:
-    votes = Votes(32)
-    assert votes.count("a", "20.0.0.1")
-    assert not votes.count("b", "30.0.0.1")
-    assert not votes.count("b", "30.0.0.1")
+    votes = Votes(32, 1800.0)
+    assert votes.count("a", "20.0.0.1", 0.0)
+    assert not votes.count("b", "30.0.0.1", 0.0)
+    assert not votes.count("b", "30.0.0.1", 0.0)
     assert votes.winner == "20.0.0.1"
-    assert not votes.count("c", "30.0.0.1")
-    assert votes.count("d", "30.0.0.1")
+    assert not votes.count("c", "30.0.0.1", 0.0)
+    assert votes.count("d", "30.0.0.1", 0.0)
     assert votes.winner == "30.0.0.1"
 
 
 def test_one_liar_among_many_changes_nothing() -> None:
-    votes = Votes(32)
+    votes = Votes(32, 1800.0)
     for number in range(20):
-        votes.count(f"host{number}", "20.0.0.1")
+        votes.count(f"host{number}", "20.0.0.1", 0.0)
     for number in range(200):
-        assert not votes.count("liar", f"66.0.0.{number}")
+        assert not votes.count("liar", f"66.0.0.{number}", 0.0)
     assert votes.winner == "20.0.0.1"
 
 
 def test_private_addresses_win_only_without_others() -> None:
-    votes = Votes(32)
-    assert votes.count("a", "192.168.1.5")
-    assert votes.count("b", "20.0.0.1")
-    assert not votes.count("c", "192.168.1.5")
+    votes = Votes(32, 1800.0)
+    assert votes.count("a", "192.168.1.5", 0.0)
+    assert votes.count("b", "20.0.0.1", 0.0)
+    assert not votes.count("c", "192.168.1.5", 0.0)
     assert votes.winner == "20.0.0.1"
 
 
 def test_votes_are_bounded() -> None:
-    votes = Votes(8)
+    votes = Votes(8, 1800.0)
     for number in range(1000):
-        votes.count(f"host{number}", "20.0.0.1")
+        votes.count(f"host{number}", "20.0.0.1", 0.0)
     assert len(votes._said) == 8
+
+
+def test_who_has_left_does_not_outvote_who_is_there() -> None:
+    """A node that moves, of whose hosts most have gone meanwhile, is where the others see it."""
+    votes = Votes(32, 1800.0)
+    for number in range(20):
+        votes.count(f"gone{number}", "20.0.0.1", 0.0)
+    assert not votes.count("a", "30.0.0.1", 1000.0)
+    assert not votes.count("b", "30.0.0.1", 1000.0)
+    assert not votes.count("c", "30.0.0.1", 1000.0)
+    assert votes.count("a", "30.0.0.1", 1801.0)
+    assert votes.winner == "30.0.0.1"
+
+
+def test_one_host_alone_tells_of_a_move_in_time() -> None:
+    """In a network of two there is no majority of three; but whoever says something else each time is not followed."""
+    votes = Votes(32, 1800.0)
+    votes.count("other", "20.0.0.1", 0.0)
+    votes.count("other", "20.0.0.1", 900.0)
+    assert not votes.count("other", "30.0.0.1", 1000.0)
+    assert not votes.count("other", "30.0.0.1", 2600.0)
+    assert votes.count("other", "30.0.0.1", 2701.0)
+    changes = sum(votes.count("other", f"66.0.0.{number}", 2702.0 + 100 * number) for number in range(180))
+    assert changes == 9
+
+
+def test_an_address_that_is_confirmed_stands() -> None:
+    votes = Votes(32, 1800.0)
+    votes.count("honest", "20.0.0.1", 0.0)
+    for number in range(1, 20):
+        votes.count("honest", "20.0.0.1", 900.0 * number)
+        assert not votes.count("liar", "66.0.0.1", 900.0 * number + 899)
+    assert votes.winner == "20.0.0.1"
 
 
 # --- timers ---
