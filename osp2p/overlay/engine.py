@@ -220,7 +220,7 @@ class Engine:
             return write_message(Query(transaction, method, family.own, arguments, self.read_only, self.network))
 
         def end(answer: Response | Failure | None, then: float) -> None:
-            if answer is None and expected is not None:
+            if expected is not None and (answer is None or answer.network != self.network):
                 self._note_silence(family, Contact(expected, address))
             ended(answer, then)
 

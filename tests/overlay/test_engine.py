@@ -188,6 +188,22 @@ def test_signed_items_are_kept() -> None:
     assert bench.code(b"put", {**signed, b"cas": 3}) == 301
 
 
+def test_a_neighbour_that_went_over_to_another_network_is_none() -> None:
+    """It answers each ping with an error: not as who is silent does, but it is of no use here any more."""
+    bench = Bench(neighbours=1)
+    table = bench.engine.families[False].table
+    (neighbour,) = (one.contact for one in table)
+    for failures in range(DEFAULT.neighbour_failures):
+        assert [one.failures for one in table] == [failures]
+        bench.engine.ping(neighbour, bench.now)
+        ((data, address),) = bench.sent()
+        query = parse_message(data)
+        assert isinstance(query, Query)
+        refusal = Failure(query.transaction, 203, b"another network", network=b"another!")
+        bench.engine.receive(write_message(refusal), address, bench.now)
+    assert len(table) == 0
+
+
 def test_networks_do_not_mix() -> None:
     bench = Bench(5)
     (answer,), size = bench.ask(b"ping", {}, network=b"others!!")
