@@ -25,8 +25,9 @@ from osp2p.peer.node import Node, open_node
 from osp2p.rpc.calls import Calls
 from osp2p.rpc.directory import MemoryDirectory
 from osp2p.wire.address import Address
+from tests.evil.fetching import Outcome
 from tests.evil.nodes import Host
-from tests.evil.worlds import BOUNDS, LIMITS, NAME, PEER_PORT, SEED, Outcome, content
+from tests.evil.worlds import BOUNDS, LIMITS, NAME, PEER_PORT, SEED, content
 from tests.rpc.nodes import open_peer
 
 #: Public addresses: who has private ones may have any id, and be in as many places as he likes.

@@ -11,7 +11,8 @@ from osp2p.evil import Attack, Caller, Victim
 from osp2p.evil.lying import SoundTracker
 from osp2p.evil.registry import _CATALOGUE
 from osp2p.evil.serving import SoundHolder
-from tests.evil.worlds import NAME, Outcome, attack_downloader, no_threads, run_in_virtual_time
+from tests.evil.fetching import Outcome, attack_downloader
+from tests.evil.worlds import NAME, no_threads, run_in_virtual_time
 
 
 async def serve_well(victim: Victim) -> None:

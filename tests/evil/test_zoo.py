@@ -1,6 +1,6 @@
 """The whole zoo against our tracker, uploader and downloader: nothing gets through.
 
-Each world is in memory and in virtual time: `worlds.py`. What only real sockets can show is in `test_sockets.py`.
+Each world is in memory and in virtual time: `worlds.py`, and what it names. What only real sockets can show is in `test_sockets.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from osp2p.evil import LIMIT_NAMES, Attack, Verdict, find_attacks, list_attacks
-from tests.evil.worlds import Outcome
+from tests.evil.fetching import Outcome
 from tests.evil.zoo import run
 
 #: Fields of `Limits` that no attack of the zoo pushes on, and why.

@@ -7,16 +7,10 @@ from pathlib import Path
 from osp2p.evil import Attack, Verdict
 from osp2p.limits import Limits
 from tests.evil.asking import attack_calling, attack_joining
+from tests.evil.fetching import Outcome, attack_downloader
 from tests.evil.nodes import attack_node
-from tests.evil.worlds import (
-    LIMITS,
-    Outcome,
-    attack_downloader,
-    attack_tracker,
-    attack_uploader,
-    no_threads,
-    run_in_virtual_time,
-)
+from tests.evil.serving import attack_tracker, attack_uploader
+from tests.evil.worlds import LIMITS, no_threads, run_in_virtual_time
 
 #: Where the victim is one who asks.
 _WORLDS_OF_ROLES = {"neighbour": attack_joining, "callee": attack_calling}
