@@ -551,7 +551,7 @@ class Limits:
     """Most peers of one key."""
 
     max_peers_per_key_and_host: int = 16
-    """Most peers of one key at one address."""
+    """Most peers of one key at one address (one /64, in IPv6)."""
 
     max_values: int = 50
     """Most peers in one answer. Source: what fits a datagram of 1500 bytes beside nodes."""

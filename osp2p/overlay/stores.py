@@ -11,7 +11,7 @@ from osp2p.errors import MalformedDatagram
 from osp2p.limits import Limits
 from osp2p.overlay.fair import FairTable
 from osp2p.overlay.item import ImmutableItem, MutableItem
-from osp2p.overlay.rates import owner_of
+from osp2p.overlay.rates import network_of, owner_of
 from osp2p.wire.address import Address
 
 #: Codes of errors. Source: BEP 44, and BEP 5 for the first.
@@ -47,7 +47,8 @@ class PeerStore:
         self._forget(self._kept.expire(now))
         peers = self._by_key.get(key, {})
         if peer not in peers:
-            same = sum(1 for other in peers if other.host == peer.host)
+            party = _party_of(peer)
+            same = sum(1 for other in peers if _party_of(other) == party)
             if len(peers) >= self._limits.max_peers_per_key or same >= self._limits.max_peers_per_key_and_host:
                 raise MalformedDatagram("there are enough peers of this key", FULL)
         lost = self._kept.put((key, peer), None, owner_of(peer), now)
@@ -68,6 +69,11 @@ class PeerStore:
         self._forget(self._kept.expire(now))
         found = [peer for peer in self._by_key.get(key, ()) if peer.is_ipv6 == ipv6]
         return found if len(found) <= self._limits.max_values else rng.sample(found, self._limits.max_values)
+
+
+def _party_of(peer: Address) -> str:
+    """Whom a place among the peers of a key counts for: all ports of an address, and of IPv6 all that one host has."""
+    return network_of(peer.host) if peer.is_ipv6 else peer.host
 
 
 class ItemStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,19 @@ def test_a_key_has_so_many_peers() -> None:
     with pytest.raises(MalformedDatagram):
         store.put(KEY, Address("20.0.0.9", 5), 0.0)
     store.put(KEY, Address("20.0.0.1", 5), 1.0)
+
+
+def test_a_host_with_a_whole_ipv6_network_has_no_more_places_of_a_key_than_others() -> None:
+    """Else it would fill them all, and nobody else could announce that he has what the key stands for."""
+    store = PeerStore(DEFAULT)
+    taken = 0
+    for number in range(DEFAULT.max_peers_per_key):
+        with suppress(MalformedDatagram):
+            store.put(KEY, Address(f"2001:db8::{number + 1:x}", 5), 0.0)
+            taken += 1
+    assert taken == DEFAULT.max_peers_per_key_and_host
+    store.put(KEY, Address("2001:db8:0:1::1", 5), 0.0)
+    store.put(KEY, SOMEBODY, 0.0)
 
 
 # --- items ---
