@@ -25,7 +25,7 @@ from osp2p.errors import (
     TrackerError,
     TransferError,
 )
-from osp2p.limits import Limits
+from osp2p.limits import KIB, Limits
 from osp2p.net import Network
 from osp2p.net.groups import one_error
 from osp2p.peer.chunk_client import Content, NotHere, open_holder
@@ -37,6 +37,11 @@ from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
 
 __all__ = ["ChunkFetch", "Store"]
+
+#: What may be lost of chunks that slow holders have begun, when their places go to others: so much, and such a part of
+#: the content. It may be our own link that is slow.
+_LOSS_BYTES = 256 * KIB
+_LOSS_SHARE = 1 / 8
 
 
 class ChunkFetch:
@@ -78,6 +83,12 @@ class ChunkFetch:
         self._intake = Intake(content, store, limits, rng, gained, report)
         self._seeds: deque[PeerEntry] = deque()
         self._partial: deque[PeerEntry] = deque()
+        #: Those whose places went to others that nobody had asked yet. They come last.
+        self._slow: deque[PeerEntry] = deque()
+        self._at_work: dict[Address, tuple[HolderFetch, trio.CancelScope]] = {}
+        self._tried: set[Address] = set()
+        self._lost = 0
+        self._next_look = float("-inf")
         self._seen: set[Address] = set()
         self._again: set[Address] = set()
         self._running = 0
@@ -152,6 +163,7 @@ class ChunkFetch:
             if intake.fatal is not None:
                 return intake.fatal
             self._make_places()
+            look_at = self._replace_slow()
             while self._crowded() and self._running < self._places:
                 entry = self._next_holder()
                 self._running += 1
@@ -164,7 +176,7 @@ class ChunkFetch:
                 give_up_at = min(give_up_at, intake.disputed_at + self._dispute_patience())
             if trio.current_time() >= give_up_at:
                 return self._verdict()
-            await intake.wait_changed(min(give_up_at, self._next_place))
+            await intake.wait_changed(min(give_up_at, self._next_place, look_at))
         return None
 
     def _dispute_patience(self) -> float:
@@ -191,6 +203,39 @@ class ChunkFetch:
         elif trio.current_time() >= self._next_place:
             self._places += self._link.has_room
             self._next_place = trio.current_time() + self._limits.hedge_after
+
+    def _replace_slow(self) -> float:
+        """Give the places of holders that are very slow to others that nobody has asked yet, if there are any.
+
+        Else whoever lists as many holders as there are places, each a little faster than `min_rate`, would be all that
+        is fetched from. Very slow is of whom a chunk would take longer than `stall_timeout`.
+
+        Returns: when to look again.
+        """
+        if self._running < self._places and not self._crowded():
+            self._partial.extend(self._slow)
+            self._slow.clear()
+        if self._places < self._limits.max_chunk_sources or self._running < self._places or not self._crowded():
+            return float("inf")
+        now = trio.current_time()
+        if now < self._next_look:
+            return self._next_look
+        self._next_look = now + self._limits.hedge_after / 2
+        if not self._link.has_room:
+            return self._next_look
+        waiting = sum(entry.address not in self._tried for entry in (*self._seeds, *self._partial))
+        least = chunk_size(self._content.size) / self._limits.stall_timeout
+        slow = [
+            (holder.unfinished, scope)
+            for holder, scope in self._at_work.values()
+            if holder.works_for(now) > self._limits.idle_holder and holder.unfinished < least * holder.works_for(now)
+        ]
+        for unfinished, scope in sorted(slow, key=lambda item: item[0])[:waiting]:
+            if self._lost + unfinished > _LOSS_BYTES + self._content.size * _LOSS_SHARE:
+                break
+            self._lost += unfinished
+            scope.cancel()
+        return self._next_look
 
     def _crowded(self) -> bool:
         """Whether there are holders that nobody talks to."""
@@ -245,20 +290,26 @@ class ChunkFetch:
         """Fetch from one holder for as long as it has something; note what came of it."""
         key = entry.address
         self._intake.begin(entry)
+        self._tried.add(key)
         holder: HolderFetch | None = None
         error: Osp2pError | None = None
+        scope = trio.CancelScope()
         try:
-            with one_error():
+            with scope, one_error():
                 async with open_holder(self._network, key, self._content, self._limits) as client:
                     holder = HolderFetch(client, key, self._intake, self._network, self._crowded)
+                    self._at_work[key] = holder, scope
                     await holder.run()
-            if not self._intake.lied(key):
+            if scope.cancelled_caught:
+                self._slow.append(entry)
+            elif not self._intake.lied(key):
                 self._partial.append(entry)  # it has nothing to give: others first
         except StoreError:
             pass  # the intake knows, and `run` raises it
         except (NetworkError, RemoteProtocolError, TransferError) as failure:
             error = failure
         finally:
+            self._at_work.pop(key, None)
             self._running -= 1
             self._running_whole -= _claims_all(entry)
             if holder is not None and holder.talked:

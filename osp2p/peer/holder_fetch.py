@@ -32,7 +32,7 @@ class HolderFetch:
         self, client: ChunkClient, key: Address, intake: Intake, network: Network, crowded: Callable[[], bool]
     ) -> None:
         self._client = client
-        client.comes = intake.comes
+        client.comes = self._comes
         self._key = key
         self._intake = intake
         self._picker = intake.picker
@@ -52,6 +52,17 @@ class HolderFetch:
         self._idle.set()
         #: Whether the holder has answered.
         self.talked = False
+        #: Bytes that have come of what is not whole yet, about.
+        self.unfinished = 0
+        self._works_since: float | None = None
+
+    def works_for(self, now: float) -> float:
+        """For how many seconds it has owed something, and delivered nothing whole."""
+        return 0.0 if self._works_since is None else now - self._works_since
+
+    def _comes(self, count: int) -> None:
+        self.unfinished += count
+        self._intake.comes(count)
 
     async def run(self) -> None:
         """Fetch until everything is here, or others wait for the place of a holder that has nothing to give.
@@ -217,7 +228,7 @@ class HolderFetch:
         """Keep requests on their way, and take what is answered."""
 
         async def take(first: int, data: memoryview) -> None:
-            self._idle_since = None
+            self._idle_since = self._works_since = None  # how long the disk takes is not the holder's fault
             self._intake.heard(self._key, len(data))
             if len(self._writing) == self._client.spare:
                 await self._writing.popleft().wait()  # its memory is filled again when this returns
@@ -229,17 +240,25 @@ class HolderFetch:
                 done.set()
             else:
                 nursery.start_soon(self._write, batch, done)
+            self._begin_work()
 
         while not self._picker.complete:
             if lines := self._next_requests():
                 await self._client.send(lines)
             if self._ahead:
+                if self._works_since is None:
+                    self._begin_work()
                 self._intake.delivering.add(self._key)
                 await self._take_answer(self._ahead.popleft(), take)
             else:
+                self._works_since = None
                 self._intake.delivering.discard(self._key)
                 if not await self._wait_for_work():
                     return
+
+    def _begin_work(self) -> None:
+        """From now on something whole is waited for."""
+        self._works_since, self.unfinished = trio.current_time(), 0
 
     def _next_requests(self) -> list[bytes]:
         """As many requests as there is room and work for."""
