@@ -1,6 +1,6 @@
 """The whole zoo against our tracker, uploader and downloader: nothing gets through.
 
-Each world is in memory and in virtual time: `worlds.py`, and what it names. What only real sockets can show is in `test_sockets.py`.
+Each world is in memory and in virtual time: see `worlds.py`. What only real sockets can show is in `test_sockets.py`.
 """
 
 from __future__ import annotations
