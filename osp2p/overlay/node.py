@@ -90,6 +90,8 @@ class Overlay:
         self._report = report
         self._searches = Searches(engine)
         self._publisher = Publisher(engine.timers, engine.limits, engine.rng)
+        self._publisher.changed = self._note_published
+        self._published = trio.Event()
         self._maintenance = Maintenance(engine, self._searches, self._note_change, self._publisher.note_size)
         self._unknown_hosts: list[str] = []
         self._said_joined: bool | None = None
@@ -406,13 +408,14 @@ class Overlay:
 
     async def wait_published(self, seconds: float) -> bool:
         """Wait until somebody keeps everything that is published now. Returns: whether it is so, in time."""
-        changed = trio.Event()
-        self._publisher.changed = lambda: changed.set()
         with trio.move_on_after(seconds):
             while self._publisher.taken < len(self._publisher):
-                await changed.wait()
-                changed = trio.Event()
+                await self._published.wait()
         return self._publisher.taken == len(self._publisher)
+
+    def _note_published(self) -> None:
+        self._published.set()
+        self._published = trio.Event()
 
     def own_hosts(self) -> list[str]:
         """This machine's addresses, as others see them."""

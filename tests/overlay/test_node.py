@@ -41,6 +41,28 @@ async def test_two_nodes_find_what_is_announced() -> None:
         assert one.status().stored_peers == 1
 
 
+async def test_several_may_wait_until_all_is_published(autojump_clock: MockClock) -> None:
+    network = MemoryDatagrams("20.1.1.1", latency=0.01)
+    waited: list[float] = []
+
+    async def wait(node: Overlay) -> None:
+        assert await node.wait_published(60)
+        waited.append(trio.current_time() - began)
+
+    async with (
+        open_overlay(OverlayOptions(), port=9, datagrams=network) as one,
+        open_overlay(OverlayOptions(joins=[("20.1.1.1", 9)]), datagrams=network.host("20.1.1.2")) as two,
+    ):
+        await two.wait_connected(5)
+        began = trio.current_time()
+        two.publish([KEY], 7777)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(wait, two)
+        assert one.status().stored_peers == 1
+    assert max(waited) < 5
+
+
 async def test_items_are_kept_and_proved() -> None:
     key = Ed25519PrivateKey.from_private_bytes(bytes(32))
     async with open_overlay(OverlayOptions()) as one, open_overlay(options_for(one)) as two:
