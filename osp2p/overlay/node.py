@@ -19,6 +19,7 @@ from osp2p.net.datagrams import DatagramNetwork, DatagramSocket
 from osp2p.net.groups import one_error
 from osp2p.net.udp import UdpNetwork
 from osp2p.overlay.compact import Contact
+from osp2p.overlay.elapsed import ElapsedTime, time_asleep
 from osp2p.overlay.engine import Engine
 from osp2p.overlay.events import OverlayAlone, OverlayEvent, OverlayJoined, OverlayReport
 from osp2p.overlay.item import ImmutableItem, MutableItem
@@ -82,12 +83,14 @@ class Overlay:
         datagrams: DatagramNetwork,
         options: OverlayOptions,
         report: OverlayReport,
+        elapsed: ElapsedTime,
     ) -> None:
         self._engine = engine
         self._sockets = {socket.address.is_ipv6: socket for socket in sockets}
         self._datagrams = datagrams
         self._options = options
         self._report = report
+        self._elapsed = elapsed
         self._searches = Searches(engine)
         self._publisher = Publisher(engine.timers, engine.limits, engine.rng)
         self._publisher.changed = self._note_published
@@ -118,7 +121,7 @@ class Overlay:
             saved = load_contacts(self._options.saved, self._engine.limits)
         try:
             async with trio.open_nursery() as nursery:
-                self._maintenance.start([], saved, trio.current_time())
+                self._maintenance.start([], saved, self._elapsed.now())
                 for socket in self._sockets.values():
                     nursery.start_soon(self._receive, socket)
                 nursery.start_soon(self._join_all)
@@ -134,10 +137,11 @@ class Overlay:
         while True:
             self._poked = trio.Event()
             self._sleeps_until = self._engine.next_wake
-            with trio.move_on_at(self._sleeps_until):
+            with trio.move_on_at(self._elapsed.in_trio(self._sleeps_until)):
                 await self._poked.wait()
             self._take_what_waits()
-            self._engine.wake(trio.current_time())
+            self._elapsed.look()
+            self._engine.wake(self._elapsed.now())
             self._flush()
 
     def _take_what_waits(self) -> None:
@@ -147,13 +151,13 @@ class Overlay:
                 datagram = socket.receive_now()
                 if datagram is None:
                     break
-                self._engine.receive(*datagram, trio.current_time())
+                self._engine.receive(*datagram, self._elapsed.now())
 
     async def _receive(self, socket: DatagramSocket) -> None:
         with contextlib.suppress(ConnectionLost):
             while True:
                 data, source = await socket.receive()
-                self._engine.receive(data, source, trio.current_time())
+                self._engine.receive(data, source, self._elapsed.now())
                 self._flush()
 
     def _flush(self) -> None:
@@ -210,14 +214,14 @@ class Overlay:
 
     def join(self, addresses: Iterable[Address]) -> None:
         """Join through further nodes."""
-        self._maintenance.add_joins(addresses, trio.current_time())
+        self._maintenance.add_joins(addresses, self._elapsed.now())
         self._flush()
 
     def _note_change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
         if self._maintenance.connected:
-            self._publisher.hurry(trio.current_time())
+            self._publisher.hurry(self._elapsed.now())
         if self._maintenance.connected or self._said_joined:
             self._say()
 
@@ -285,7 +289,7 @@ class Overlay:
             results.append(result)
             there.set()
 
-        start(trio.current_time(), take)
+        start(self._elapsed.now(), take)
         self._flush()
         await there.wait()
         return results[0]
@@ -320,7 +324,7 @@ class Overlay:
                 with contextlib.suppress(trio.BrokenResourceError):
                     send.send_nowait(new)
 
-        self._searches.get_peers(key, trio.current_time(), found, lambda _outcome, _now: send.close())
+        self._searches.get_peers(key, self._elapsed.now(), found, lambda _outcome, _now: send.close())
         self._flush()
         with receive:
             yield receive
@@ -379,7 +383,7 @@ class Overlay:
 
     def publish(self, keys: Iterable[bytes], port: int) -> None:
         """Announce keys, and go on announcing them until they are withdrawn."""
-        now = trio.current_time()
+        now = self._elapsed.now()
         for key in keys:
             if self._engine.announced.get(key) == port:
                 continue
@@ -403,7 +407,7 @@ class Overlay:
         def make(then: float, done: Callable[[int, float], None]) -> None:
             self._searches.put_item(item, then, lambda stored, at: done(stored.taken, at))
 
-        self._publisher.add(("item", item.target), make, self._engine.limits.item_interval, trio.current_time())
+        self._publisher.add(("item", item.target), make, self._engine.limits.item_interval, self._elapsed.now())
         self._flush()
 
     async def wait_published(self, seconds: float) -> bool:
@@ -428,7 +432,7 @@ class Overlay:
             network=None if self._options.mainline else self._options.network,
             port=self.port,
             read_only=engine.read_only,
-            families=family_statuses(engine, trio.current_time()),
+            families=family_statuses(engine, self._elapsed.now()),
             stored_keys=engine.answers.peers.keys,
             stored_peers=len(engine.answers.peers),
             stored_items=len(engine.answers.items),
@@ -457,6 +461,7 @@ async def open_overlay(
     limits: Limits = DEFAULT,
     rng: random.Random | None = None,
     report: OverlayReport = ignore,
+    asleep: Callable[[], float] = time_asleep,
 ) -> AsyncIterator[Overlay]:
     """Open a node of the overlay; it ends with the block.
 
@@ -465,6 +470,7 @@ async def open_overlay(
         datagrams: where sockets come from; None: this machine's UDP.
         rng: for every choice; None: the system's, which nobody can foresee.
         report: takes what is worth telling.
+        asleep: for how many seconds the machine has slept so far.
 
     Raises:
         ListenFailed: the port is not free.
@@ -472,15 +478,16 @@ async def open_overlay(
     datagrams = datagrams or UdpNetwork()
     sockets = await _open_sockets(datagrams, port)
     try:
+        elapsed = ElapsedTime(asleep)
         engine = Engine(
             network=b"" if options.mainline else network_tag(options.network),
             limits=limits,
             rng=rng or random.SystemRandom(),
-            now=trio.current_time(),
+            now=elapsed.now(),
             ipv6=len(sockets) > 1,
             read_only=options.read_only,
         )
-        overlay = Overlay(engine, sockets, datagrams, options, report)
+        overlay = Overlay(engine, sockets, datagrams, options, report, elapsed)
         with one_error():
             async with trio.open_nursery() as nursery:
                 await nursery.start(overlay.run)

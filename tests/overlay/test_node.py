@@ -19,6 +19,7 @@ from osp2p.overlay.item import ImmutableItem, sign_item
 from osp2p.overlay.keys import name_key
 from osp2p.overlay.node import Overlay, OverlayOptions, open_overlay
 from osp2p.overlay.saved import load_contacts
+from osp2p.overlay.stores import ItemStore, PeerStore
 from osp2p.wire.address import Address
 
 KEY = name_key("osp2p", b"cat.jpg")
@@ -61,6 +62,31 @@ async def test_several_may_wait_until_all_is_published(autojump_clock: MockClock
                 nursery.start_soon(wait, two)
         assert one.status().stored_peers == 1
     assert max(waited) < 5
+
+
+async def test_what_others_forgot_while_the_machine_slept_is_made_known_again(autojump_clock: MockClock) -> None:
+    asleep = 0.0
+    network = MemoryDatagrams("20.1.1.1", latency=0.01)
+    async with (
+        open_overlay(OverlayOptions(), port=9, datagrams=network) as one,
+        open_overlay(
+            OverlayOptions(joins=[("20.1.1.1", 9)]), datagrams=network.host("20.1.1.2"), asleep=lambda: asleep
+        ) as two,
+    ):
+        await two.wait_connected(5)
+        two.publish([KEY], 7777)
+        two.keep_item(item := ImmutableItem(b"kept"))
+        assert await two.wait_published(60)
+        await trio.sleep(60)
+        one._engine.answers.peers = PeerStore(DEFAULT)
+        one._engine.answers.items = ItemStore(DEFAULT)
+        await trio.sleep(60)
+        assert (one.status().stored_peers, one.status().stored_items) == (0, 0)
+        asleep = 8 * 3600.0
+        await trio.sleep(60)
+        assert (one.status().stored_peers, one.status().stored_items) == (1, 1)
+        assert await one.get_item(item.target) == item
+        assert two.connected
 
 
 async def test_items_are_kept_and_proved() -> None:
