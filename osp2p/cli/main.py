@@ -219,7 +219,7 @@ OLD_PEER = Command(parsers.old_peer_parser, _old_peer, DONE)
 #: One line of help for each command, by topic, in the order in which a newcomer meets them.
 TOPICS: dict[str, dict[str, str]] = {
     "share and fetch": {
-        "share": "share a directory",
+        "share": "share a directory, or single files",
         "get": "fetch files, in parallel, verified",
         "link": "print a link that names a file's tracker, name and content",
         "verify": "tell whether a file on this machine has the content of a link",

@@ -78,18 +78,20 @@ def share_parser() -> OptionParser:
     """``osp2p share``."""
     parser = OptionParser(
         "osp2p share",
-        "DIR [-t HOST:PORT | --host [--tracker-port PORT]] [--join HOST:PORT | --overlay] [--port PORT]\n"
+        "DIR|FILE… [-t HOST:PORT | --host [--tracker-port PORT]] [--join HOST:PORT | --overlay] [--port PORT]\n"
         "                   [--alias NAME] [--json] [-q]",
-        "Share a directory with its sub-directories, live, until SIGINT or SIGTERM. Never shared: dotfiles, partial\n"
-        "downloads, *~, anything that is no regular file, and what a symbolic link reaches outside DIR.",
+        "Share a directory with its sub-directories, or single files, live, until SIGINT or SIGTERM. Never shared of\n"
+        "a directory: dotfiles, partial downloads, *~, anything that is no regular file, and what a symbolic link\n"
+        "reaches outside it.",
         [
             ("osp2p share photos -t 192.0.2.7", "share it with whoever uses that tracker"),
             ("osp2p share photos --host", "run the tracker, too, and print what others must type"),
+            ("osp2p share ~/film.mkv --host", "share this one file"),
             ("osp2p share photos --overlay", "without any tracker; print what others must type"),
             ("osp2p share photos --join 192.0.2.7:11112", "the same, once there is somebody to join"),
         ],
     )
-    parser.add_words("directory", "DIR", "the directory", 1, 1)
+    parser.add_words("shared", "DIR|FILE", "the directory, or files, which are shared by their last names", 1)
     add_tracker_option(parser)
     add_overlay_options(parser)
     parser.add_argument("--host", action="store_true", help="run the tracker in this process, too")

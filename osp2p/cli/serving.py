@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -17,6 +18,7 @@ from osp2p.cli.overlay_options import chosen_overlay, chosen_sources
 from osp2p.cli.parsers import TRACKER_PORT
 from osp2p.cli.records import event_record
 from osp2p.cli.reporting import ShownNode, TrackerNews, open_shown_node, transcribed
+from osp2p.cli.targets import check_file
 from osp2p.cli.text import count_of, escape, shell_word
 from osp2p.content.name import local_path
 from osp2p.errors import Osp2pError
@@ -35,6 +37,7 @@ from osp2p.peer.events import (
     TransferFailed,
     Withdrawn,
 )
+from osp2p.peer.node import Node
 from osp2p.peer.transfer import GetOptions
 from osp2p.tracker import TrackerOptions, serve_tracker
 from osp2p.wire.address import Address
@@ -131,34 +134,40 @@ class SharingDisplay:
         return not isinstance(event, FileAdded | FileRemoved)
 
     def become_ready(self, directory: str | None, files: int) -> None:
-        """Say that the directory is shared, if there is one; from now on every change is news."""
+        """Say what is shared, if anything is; from now on every change is news.
+
+        Args:
+            directory: what was given; None: single files, or nothing.
+            files: how many there are.
+        """
         for event in self._away.values():
             self._show(event)
         self._ready = True
-        if directory is None:
+        if directory is None and not files:
             return
         if self._console.json:
-            self._console.records([{"event": "sharing", "directory": escape(directory), "files": files}])
+            where = None if directory is None else escape(directory)
+            self._console.records([{"event": "sharing", "directory": where, "files": files}])
             return
         if self._left_out > MOST_LEFT_OUT:
             self._console.note(f"and {self._left_out - MOST_LEFT_OUT} more that are not shared (-v shows them)")
-        self._console.note(f"sharing {count_of(files, 'file')} of {escape(directory)}; Ctrl-C ends it")
+        of = "" if directory is None else f" of {escape(directory)}"
+        self._console.note(f"sharing {count_of(files, 'file')}{of}; Ctrl-C ends it")
 
 
 async def share(arguments: Namespace, console: Console) -> int:
-    """Share a directory until cancelled.
+    """Share a directory, or single files, until cancelled.
 
     Raises:
-        UsageError: no directory.
-        StoreError, ListenFailed, TrackerError.
+        UsageError: there is no such directory, or file.
+        UnsafeName, StoreError, ListenFailed, TrackerError.
     """
-    directory = arguments.directory[0]
-    check_directory(directory)
+    directory = directory_of(arguments.shared)
     if not arguments.host:
         if arguments.tracker_port is not None:
             raise UsageError("--tracker-port belongs to --host, which runs a tracker: add --host, or name one with -t")
         trackers, overlay = chosen_sources(arguments, read_only=False)
-        return await _share(arguments, console, trackers, overlay=overlay)
+        return await _share(arguments, directory, console, trackers, overlay=overlay)
     if arguments.tracker:
         raise UsageError("--host runs a tracker of its own: leave out -t")
     admission = Admission(Limits())  # one for both servers, because they share this process's file descriptors
@@ -168,8 +177,40 @@ async def share(arguments: Namespace, console: Console) -> int:
             address = await _start_tracker(nursery, network, port, TrackerOptions(), admission)
             overlay = chosen_overlay(arguments, read_only=False)
             trackers = [f"127.0.0.1:{address.port}"]
-            await _share(arguments, console, trackers, address.port, admission, overlay, network)
+            await _share(arguments, directory, console, trackers, address.port, admission, overlay, network)
     return DONE
+
+
+def directory_of(words: Sequence[str]) -> str | None:
+    """The directory that is to be shared; None: single files are. Refuses what is neither.
+
+    Raises:
+        UsageError.
+    """
+    if len(words) == 1 and not Path(words[0]).exists():
+        raise UsageError(f"there is no directory or file {escape(words[0])}")
+    if len(words) == 1 and Path(words[0]).is_dir():
+        return words[0]
+    paths: dict[str, str] = {}
+    for word in words:
+        if Path(word).is_dir():
+            raise UsageError(f"{escape(word)} is a directory: share it alone, or the one that all of them are in")
+        check_file(word)
+        other = paths.setdefault(Path(word).name, word)
+        if Path(other) != Path(word):
+            raise UsageError(f"{escape(other)} and {escape(word)} have one name: share the directory that they are in")
+    return None
+
+
+async def _share_files(node: Node, words: Sequence[str]) -> int:
+    """Share files by their last names. Returns: how many.
+
+    Raises:
+        UnsafeName, StoreError, ListenFailed, TrackerError.
+    """
+    files = {os.fsencode(path.name): path for path in map(Path, words)}
+    await node.share_files(files)
+    return len(files)
 
 
 def check_directory(directory: str) -> None:
@@ -187,6 +228,7 @@ def check_directory(directory: str) -> None:
 
 async def _share(
     arguments: Namespace,
+    directory: str | None,
     console: Console,
     trackers: list[str],
     hosted: int | None = None,
@@ -197,6 +239,7 @@ async def _share(
     """Share until cancelled.
 
     Args:
+        directory: what to share; None: the files that the arguments name.
         hosted: the port of a tracker in this process.
         admission: what it shares with that tracker.
         overlay: to be in; None: in none.
@@ -206,8 +249,8 @@ async def _share(
     async with open_shown_node(
         arguments, trackers, display.show, admission, overlay, network, console.together
     ) as shown:
-        directory = arguments.directory[0]
-        files = await shown.node.share(Path(directory))
+        node = shown.node
+        files = await (_share_files(node, arguments.shared) if directory is None else node.share(Path(directory)))
         await shown.shown()
         display.become_ready(directory, files)
         if hosted is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -220,7 +220,17 @@ class Node(FetchingNode, CallingNode):
             StoreError, UnsafeName: it cannot be shared.
             ListenFailed, TrackerError: as `listen`.
         """
-        await self._sharing.add_file(self._nursery, name, path)
+        await self.share_files({name: path})
+
+    async def share_files(self, files: Mapping[bytes, Path]) -> None:
+        """Share several files, each under a name of its own, until the node ends.
+
+        Raises:
+            StoreError, UnsafeName: one cannot be shared; those before it are.
+            ListenFailed, TrackerError: as `listen`.
+        """
+        for name, path in files.items():
+            await self._sharing.add_file(self._nursery, name, path)
         await self.listen()
         await self._sharing.wait_settled()
 

@@ -257,6 +257,18 @@ async def test_share_with_a_tracker_of_its_own_says_what_to_type(world: World) -
         assert await program.end() == 0
 
 
+async def test_single_files_are_shared_by_their_last_names(world: World, port: int) -> None:
+    directory = world.files("docs", **{"film.mkv": b"film", ".rc": b"settings", "other": b"x"})
+    async with world.start("share", str(directory / "film.mkv"), "docs/.rc", "docs/./.rc") as program:
+        await program.heard("sharing 2 files; Ctrl-C ends it")
+        assert program.err.count(b" registered at ") == 1
+        assert (await world.run("ls")).out == b".rc\nfilm.mkv\n"
+        assert (await world.run("get", "film.mkv", "-o", "-")).out == b"film"
+        (directory / "film.mkv").unlink()
+        await program.heard("film.mkv: no longer shared")
+        assert await program.end() == 0
+
+
 async def test_what_is_left_out_is_said(world: World, port: int) -> None:
     directory = world.files("docs", a=b"x")
     (directory / "link").symlink_to("/etc/passwd")

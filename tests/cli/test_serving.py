@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+from pathlib import Path
 
+import pytest
+
+from osp2p.cli.arguments import UsageError
 from osp2p.cli.console import Console
-from osp2p.cli.serving import MOST_LEFT_OUT, SharingDisplay
+from osp2p.cli.serving import MOST_LEFT_OUT, SharingDisplay, directory_of
 from osp2p.peer.events import FileAdded, NotShared, Registered, TrackerConnected, TrackerLost, Withdrawn
 from osp2p.wire.address import Address
 
@@ -107,3 +112,34 @@ def test_records_tell_of_every_event() -> None:
     display.show(LOST)
     events = [json.loads(line)["event"] for line in take(console)]
     assert events == ["tracker-lost", "sharing", "tracker-lost"]
+
+
+def test_single_files_are_said_to_be_shared() -> None:
+    display, console = make_display()
+    display.become_ready(None, 2)
+    assert take(console) == ["sharing 2 files; Ctrl-C ends it"]
+    display, console = make_display(as_json=True)
+    display.become_ready(None, 2)
+    assert json.loads(take(console)[0]) == {"event": "sharing", "directory": None, "files": 2}
+
+
+def test_a_directory_alone_is_shared_or_files_of_different_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for directory in ("docs", "more"):
+        Path(directory).mkdir()
+        Path(directory, "a").touch()
+    os.mkfifo("pipe")
+    assert directory_of(["docs"]) == "docs"
+    assert directory_of(["docs/a"]) is None
+    assert directory_of(["docs/a", "docs//a"]) is None
+    for words, why in (
+        (["nowhere"], "there is no directory or file nowhere"),
+        (["docs/a", "nowhere"], "there is no file nowhere"),
+        (["docs/a", "docs"], "docs is a directory"),
+        (["docs/a", "more/a"], "docs/a and more/a have one name"),
+        (["pipe"], "pipe is no regular file"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            directory_of(words)
