@@ -16,7 +16,7 @@ def take_calls(server: UploadServer, calls: Calls, http: HttpServer | None) -> N
     """
     usage = "CALL service.method to= from= key= id= time= timeout= length= sig="
     server.verbs.add(
-        Verb(b"CALL", (1, 1), usage, "call a method; its document follows", calls.server.answer, hello=True)
+        Verb(b"CALL", (1, 1), usage, "call a method; its document follows", calls.server.answer, hello=True, body=True)
     )
     server.features.append(FEATURE + calls.address.encode("ascii"))
     server.http = http

@@ -153,6 +153,7 @@ class Session:
         except _Refusal as refusal:
             await self.reply(refusal.code, str(refusal).encode(), refusal.data)
         except MalformedLine as error:
+            self.ended = self.ended or self.verbs.has_body(line)
             await self.reply(500, str(error).encode())
 
     async def reply(self, code: int, text: bytes, data: Iterable[bytes] = ()) -> None:

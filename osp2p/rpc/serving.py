@@ -14,7 +14,6 @@ from osp2p.errors import (
     Fault,
     LocalProtocolError,
     MalformedDocument,
-    MalformedLine,
     Refused,
 )
 from osp2p.limits import KIB, Limits
@@ -130,16 +129,12 @@ class CallServer:
         """Answer one call.
 
         Raises:
-            MalformedLine: the line of the call; the session is over.
+            MalformedLine: the line of the call; the session is over, as nobody knows where the document ends.
             NetworkError: the connection failed, or the caller has left.
 
         Cancellation: what the call awaits is cancelled. So it is when the caller leaves.
         """
-        try:
-            call, signature = parse_call_words(request.words[0], request.attributes)
-        except MalformedLine:
-            session.ended = True  # nobody knows where the document ends
-            raise
+        call, signature = parse_call_words(request.words[0], request.attributes)
         source = source_of(session.lines.connection.remote.host)
         held = 0
         try:

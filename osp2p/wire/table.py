@@ -35,6 +35,7 @@ class Verb(Generic[Handler]):
         handler: what the server calls; its signature is the server's own.
         hello: whether it is understood only after HELLO.
         attributes: whether it takes attributes before HELLO too, which only HELLO itself does.
+        body: whether bytes follow the line: where it cannot be read, nobody knows where the next one begins.
     """
 
     name: bytes
@@ -44,6 +45,7 @@ class Verb(Generic[Handler]):
     handler: Handler
     hello: bool = False
     attributes: bool = False
+    body: bool = False
 
 
 class VerbTable(Generic[Handler]):
@@ -91,6 +93,12 @@ class VerbTable(Generic[Handler]):
             return handler
 
         return register
+
+    def has_body(self, line: bytes) -> bool:
+        """Whether a line, readable or not, begins with a verb behind whose line bytes follow."""
+        words = line.split(None, 1)
+        verb = self._verbs.get(words[0].upper()) if words else None
+        return verb is not None and verb.body
 
     def parse(self, line: bytes, *, hello: bool) -> tuple[Verb[Handler], Request] | None:
         """Read one line and find its verb, as `split`, with the rest of the line as a `Request`."""

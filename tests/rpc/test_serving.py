@@ -276,6 +276,7 @@ async def test_a_malformed_line_ends_the_session(
         call = stranger.call(DOCUMENT)
         await stranger.send(stranger.sign(call, DOCUMENT).replace(*damage) + DOCUMENT)
         assert (await stranger.reply()).code == 500
+        assert await stranger.is_closed()  # and nothing of the document was taken for a line
         assert peer.calls.services.service("clock").tallies["add"].calls == 0
 
 

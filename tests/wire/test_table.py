@@ -153,3 +153,13 @@ def test_a_copy_is_added_to_alone() -> None:
     other.add(Verb(b"TWO", (0, 0), "TWO", "two", "two"))
     assert [verb.name for verb in table] == [b"ONE"]
     assert [verb.name for verb in other] == [b"ONE", b"TWO"]
+
+
+def test_a_verb_with_a_body_is_known_by_its_line_readable_or_not() -> None:
+    table: VerbTable[str] = VerbTable()
+    table.add(Verb(b"CALL", (1, 1), "CALL method", "call", "call", hello=True, body=True))
+    table.add(Verb(b"STAT", (1, 1), "STAT file", "tell", "stat"))
+    for line in (b"CALL a.b", b" call", b"CALL a b c=1 c=2", b"Call\r"):
+        assert table.has_body(line)
+    for line in (b"STAT a", b"CALLS a", b"", b"  ", b"\xff"):
+        assert not table.has_body(line)
