@@ -4,7 +4,8 @@ A call names the time at which it was made, and an id. It is taken only while it
 and id are remembered for as long as it could come again. A repetition names the same time, since that is signed too:
 only the calls of that time need to be looked through, and whole times are forgotten at once.
 
-After a start, whatever was made before it is refused: it may have been taken by the process before this one. A clock
+After a start, whatever was made before it is refused: it may have been taken by the process before this one. (By the
+caller's clock, that is: what one that is ahead made just before the start cannot be told from later calls.) A clock
 that is put back by more than the window counts as a start.
 """
 
