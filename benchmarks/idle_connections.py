@@ -1,6 +1,6 @@
 """How fast honest commands are answered while thousands of connections hang on a server and say nothing, or next to it.
 
-    python -m benchmarks.idle_connections [--idle 5000] [--dripping 1000] [--seconds 20] [--json]
+    .venv/bin/python benchmarks/idle_connections.py [--idle 5000] [--dripping 1000] [--seconds 20] [--json]
 
 A tracker, and then a sharer, each a process of its own as a user starts it. Another process, at nice 19, holds the
 crowd: idle connections that never say a word, and dripping ones, each of which sends one byte of an endless line a
@@ -134,7 +134,7 @@ class CrowdProcess:
     """A crowd, from outside."""
 
     def __init__(self, port: int, idle: int, dripping: int) -> None:
-        command = [sys.executable, "-m", "benchmarks.idle_connections", "--crowd", str(port), str(idle), str(dripping)]
+        command = [sys.executable, __file__, "--crowd", str(port), str(idle), str(dripping)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self) -> dict[str, int]:

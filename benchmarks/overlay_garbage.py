@@ -6,6 +6,7 @@ all of that holds.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import sys
@@ -102,7 +103,9 @@ class Garbage:
 
 
 def main() -> int:
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("number", type=int, nargs="?", default=1_000_000, metavar="NUMBER", help="how many datagrams")
+    number: int = parser.parse_args().number
     engine = Engine(network=_TAG, limits=DEFAULT, rng=random.Random(1), now=0.0, ipv6=True)
     searches = Searches(engine)
     Maintenance(engine, searches, lambda: None).start([], [], 0.0)

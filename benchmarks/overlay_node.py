@@ -7,6 +7,7 @@ together. Memory: what a node takes beyond the interpreter, after it has found i
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import multiprocessing
@@ -141,6 +142,7 @@ def measure_memory() -> dict[str, object]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for measure in (measure_memory, measure_world, measure_core, measure_udp):
         print(json.dumps(measure()), flush=True)
     return 0

@@ -1,6 +1,6 @@
 """The tracker against a bare line server, in replies a second, and its memory for each registration.
 
-    python -m benchmarks.tracker_replies [--runs 5] [--seconds 2] [--json]
+    .venv/bin/python benchmarks/tracker_replies.py [--runs 5] [--seconds 2] [--json]
 
 The bare server is a trio program that receives and sends as the tracker does, without blocking where it can, and for
 each line calls a function that returns the same few bytes: what is left of its speed is what the tracker does with a
@@ -29,6 +29,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -46,8 +47,8 @@ _HELLO = b"HELLO OSP2P/2\n" + _ADDR
 # --- servers, each in a process of its own ---
 
 
-async def serve_bare(port: int) -> None:
-    """Answer each line with a constant."""
+async def serve_bare() -> None:
+    """Answer each line with a constant. Prints its port."""
     import trio
 
     def answer(line: bytes) -> bytes:
@@ -74,8 +75,9 @@ async def serve_bare(port: int) -> None:
                     except BlockingIOError:
                         await trio.lowlevel.wait_writable(sock)
 
-    with socket.create_server(("127.0.0.1", port), backlog=1000) as listener:
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
         listener.setblocking(False)
+        print(listener.getsockname()[1], flush=True)
         async with trio.open_nursery() as nursery:
             while True:
                 try:
@@ -89,13 +91,21 @@ async def serve_bare(port: int) -> None:
                 nursery.start_soon(converse, sock)
 
 
-async def serve_ours(port: int) -> None:
-    """Run the tracker."""
+async def serve_ours() -> None:
+    """Run the tracker. Prints its port."""
+    import trio
+
     from osp2p.limits import DEFAULT
     from osp2p.net import TcpNetwork
     from osp2p.tracker import TrackerOptions, serve_tracker
+    from osp2p.wire.address import Address
 
-    await serve_tracker(network=TcpNetwork(), port=port, options=TrackerOptions(), limits=DEFAULT, rng=random.Random(1))
+    serve = partial(
+        serve_tracker, network=TcpNetwork(), port=0, options=TrackerOptions(), limits=DEFAULT, rng=random.Random(1)
+    )
+    async with trio.open_nursery() as nursery:
+        addresses: list[Address] = await nursery.start(serve)
+        print(addresses[0].port, flush=True)
 
 
 SERVERS = {"bare": serve_bare, "ours": serve_ours}
@@ -104,31 +114,20 @@ SERVERS = {"bare": serve_bare, "ours": serve_ours}
 @contextmanager
 def running(server: str) -> Iterator[tuple[int, int]]:
     """A server in a process of its own. Yields: its port and its process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.tracker_replies", "--serve", server, str(port)])
-    try:
-        yield port, process.pid
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen([sys.executable, __file__, "--serve", server], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline()), process.pid
+        finally:
+            process.kill()
 
 
 def connect(port: int) -> socket.socket:
-    """Connect as soon as the server listens, and read its greeting."""
-    end = time.monotonic() + 20
-    while True:
-        try:
-            sock = socket.create_connection(("127.0.0.1", port))
-        except ConnectionRefusedError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
-        else:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            read_replies(sock, 1)
-            return sock
+    """Connect, and read the server's greeting."""
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    read_replies(sock, 1)
+    return sock
 
 
 def read_replies(sock: socket.socket, count: int) -> None:
@@ -263,12 +262,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a run (default: 2)")
     parser.add_argument("--no-memory", action="store_true", help="leave out the memory")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--serve", nargs=2, metavar=("SERVER", "PORT"), help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=SERVERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         import trio
 
-        trio.run(SERVERS[arguments.serve[0]], int(arguments.serve[1]))
+        trio.run(SERVERS[arguments.serve])
         return
     result: dict[str, object] = {}
     for world, in_flight, wanted in (("base", 1, 0.7), ("base", 16, 0.35), ("hello", 1, 0.7), ("hello", 16, 0.35)):
