@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
@@ -31,7 +31,9 @@ NAME_WIDTH = 28
 _WIPE = "\r\x1b[J"
 
 _FORMAT = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining}{postfix}"
+_FORMAT_QUIET = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}"
 _FORMAT_WITHOUT_SIZE = "{desc}      {n_fmt} {rate_fmt} {elapsed}{postfix}"
+_FORMAT_QUIET_WITHOUT_SIZE = "{desc}      {n_fmt}{postfix}"
 
 # A terminal has one user here: no lock between processes, and no thread that watches for stalled bars.
 tqdm.set_lock(threading.RLock())
@@ -107,10 +109,11 @@ class Bars:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """While a line is written: the bars are out of its way."""
-        self._console.draw(_WIPE)
-        yield
-        self._is_behind = True
-        self._draw()
+        with tqdm.get_lock():  # what is logged may come from a thread
+            self._console.draw(_WIPE)
+            yield
+            self._is_behind = True
+            self._draw()
 
     def _draw(self) -> None:
         """Bring the terminal up to date, if it takes something."""
@@ -127,15 +130,31 @@ class Bars:
 
     def show(self, event: Event) -> None:
         """Draw what an event has changed."""
-        if isinstance(event, TransferProgress):
-            self._show_file(event.name, self._progress.running[event.name])
-        elif isinstance(event, TransferDone | TransferFailed) and event.name in self._bars:
-            bar = self._bars.pop(event.name)
-            self._free.append(-bar.pos)
-            self._free.sort()
-            bar.close()
-        self._show_total()
-        self._draw()
+        with tqdm.get_lock():
+            if isinstance(event, TransferProgress):
+                self._show_file(event.name, self._progress.running[event.name])
+            elif isinstance(event, TransferDone | TransferFailed) and event.name in self._bars:
+                bar = self._bars.pop(event.name)
+                self._free.append(-bar.pos)
+                self._free.sort()
+                bar.close()
+            self._show_total()
+            self._draw()
+
+        def show_quiet(self, files: Mapping[bytes, float], seconds: float) -> None:
+            """Draw that nothing comes, instead of rates that are no longer true.
+
+            Args:
+                files: those of which nothing comes, and for how many seconds.
+                seconds: how long nothing has come of any file; 0 if something does.
+            """
+            for name, since in files.items():
+                self._show_file(name, self._progress.running[name])
+                if name in self._bars:
+                    _be_quiet(self._bars[name], since)
+            if seconds and self._total is not None:
+                _be_quiet(self._total, seconds)
+            self._draw()
 
     def _show_file(self, name: bytes, file: FileProgress) -> None:
         if name not in self._bars:
@@ -188,3 +207,10 @@ def _move(bar: tqdm[NoReturn], done: int, size: int | None, sources: int) -> Non
     bar.bar_format = _FORMAT if bar.total else _FORMAT_WITHOUT_SIZE
     bar.set_postfix_str(count_of(sources, "source"), refresh=False)
     bar.update(done - bar.n)
+
+
+def _be_quiet(bar: tqdm[NoReturn], seconds: float) -> None:
+    """Show for how long nothing has come, until the bar is moved again."""
+    bar.bar_format = _FORMAT_QUIET if bar.total else _FORMAT_QUIET_WITHOUT_SIZE
+    bar.set_postfix_str(f"nothing for {seconds:.0f} s", refresh=False)
+    bar.refresh()

@@ -250,3 +250,34 @@ def test_a_terminal_that_was_stopped_holds_no_bar_up_and_shows_all_of_them_later
     assert re.match(r"d +80%", file)
     assert whole.startswith("3 of 4 files")
     assert len(drawn) < 10_000, "what is out of date was not drawn"
+
+
+def test_nothing_is_drawn_into_a_line_that_another_thread_writes() -> None:
+    terminal = io.StringIO()
+    progress = Progress(2)
+    bars = Bars(progress, Console("osp2p get", io.StringIO(), terminal), interval=0)
+    entered, leave = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with bars.aside():
+            entered.set()
+            leave.wait()
+            terminal.write("a line\n")
+
+    def draw() -> None:
+        event = TransferProgress(b"a", 5, 10, 1)
+        progress.apply(event)
+        bars.show(event)
+
+    threads = [threading.Thread(target=write), threading.Thread(target=draw)]
+    threads[0].start()
+    entered.wait()
+    before = terminal.getvalue()
+    threads[1].start()
+    threads[1].join(0.1)
+    assert terminal.getvalue() == before
+    leave.set()
+    for thread in threads:
+        thread.join()
+    bars.close()
+    assert terminal.getvalue().startswith(f"{before}a line\n")
