@@ -36,7 +36,8 @@ _FORMAT_WITHOUT_SIZE = "{desc}      {n_fmt} {rate_fmt} {elapsed}{postfix}"
 _FORMAT_QUIET_WITHOUT_SIZE = "{desc}      {n_fmt}{postfix}"
 
 # A terminal has one user here: no lock between processes, and no thread that watches for stalled bars.
-tqdm.set_lock(threading.RLock())
+_LOCK = threading.RLock()
+tqdm.set_lock(_LOCK)
 tqdm.monitor_interval = 0
 
 
@@ -109,7 +110,7 @@ class Bars:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """While a line is written: the bars are out of its way."""
-        with tqdm.get_lock():  # what is logged may come from a thread
+        with _LOCK:  # what is logged may come from a thread
             self._console.draw(_WIPE)
             yield
             self._is_behind = True
@@ -130,7 +131,7 @@ class Bars:
 
     def show(self, event: Event) -> None:
         """Draw what an event has changed."""
-        with tqdm.get_lock():
+        with _LOCK:
             if isinstance(event, TransferProgress):
                 self._show_file(event.name, self._progress.running[event.name])
             elif isinstance(event, TransferDone | TransferFailed) and event.name in self._bars:
@@ -141,13 +142,14 @@ class Bars:
             self._show_total()
             self._draw()
 
-        def show_quiet(self, files: Mapping[bytes, float], seconds: float) -> None:
-            """Draw that nothing comes, instead of rates that are no longer true.
+    def show_quiet(self, files: Mapping[bytes, float], seconds: float) -> None:
+        """Draw that nothing comes, instead of rates that are no longer true.
 
-            Args:
-                files: those of which nothing comes, and for how many seconds.
-                seconds: how long nothing has come of any file; 0 if something does.
-            """
+        Args:
+            files: those of which nothing comes, and for how many seconds.
+            seconds: how long nothing has come of any file; 0 if something does.
+        """
+        with _LOCK:
             for name, since in files.items():
                 self._show_file(name, self._progress.running[name])
                 if name in self._bars:
