@@ -265,16 +265,20 @@ class Engine:
                     self.on_neighbour(now)
         exchange.ended(answer, now)
 
-    def contacts_of(self, answer: Response, source: Address) -> list[Contact]:
-        """The nodes that an answer names, of the family that it came over.
+    def contacts_of(self, answer: Response, source: Address, *, ipv6: bool | None = None) -> list[Contact]:
+        """The nodes that an answer names.
+
+        Args:
+            ipv6: of which family; None: of the one that it came over.
 
         Raises:
             MalformedDatagram: they cannot be read.
         """
-        packed = answer.values.get(b"nodes6" if source.is_ipv6 else b"nodes", b"")
+        six = source.is_ipv6 if ipv6 is None else ipv6
+        packed = answer.values.get(b"nodes6" if six else b"nodes", b"")
         if not isinstance(packed, bytes):
             raise MalformedDatagram("nodes are bytes")
-        found = unpack_contacts(packed, ipv6=source.is_ipv6)
+        found = unpack_contacts(packed, ipv6=six)
         if source.is_loopback:
             return found
         return [contact for contact in found if not contact.address.is_loopback]

@@ -5,19 +5,21 @@ earlier one, again and again with growing pauses: where all fell silent, it may 
 has answered it looks its own id up, then an id in each part of the space of which it knows too little. After that it
 looks, every few seconds, whether there is anybody to ping or any part to refresh. With growing pauses it looks its own
 id up again, and asks the addresses that it was given: where many nodes start at a time, or networks meet, each knows
-few others at first. Now and then it asks a few of those who fell silent, as the network may have fallen into parts.
+few others at first. Now and then it asks a few of those who fell silent, as the network may have fallen into parts. A
+node of both families that knows nobody in one of them asks in the other for nodes of that one.
 
-Source: BEP 5; Maymounkov and Mazières, 2002, section 2.3.
+Source: BEP 5; BEP 32; Maymounkov and Mazières, 2002, section 2.3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from osp2p.errors import MalformedDatagram
 from osp2p.overlay.compact import Contact
 from osp2p.overlay.engine import Engine
 from osp2p.overlay.family import Family
-from osp2p.overlay.krpc import Failure, Response
+from osp2p.overlay.krpc import Arguments, Failure, Response
 from osp2p.overlay.searches import Outcome, Searches
 from osp2p.overlay.table import K
 from osp2p.wire.address import Address
@@ -98,8 +100,15 @@ class Maintenance:
             return
         self._asking += 1
 
+        arguments: Arguments = {b"target": family.own}
+        other = self._engine.families.get(not address.is_ipv6)
+        if other is not None and not len(other.table):
+            arguments[b"want"] = [b"n4", b"n6"]
+
         def ended(answer: Response | Failure | None, then: float) -> None:
             self._asking -= 1
+            if isinstance(answer, Response) and (address in self.joins or address in self._earlier):
+                self._go_over(answer, address, then)
             if isinstance(answer, Failure) and answer.network not in (b"", self._engine.network):
                 self.other_network = address
                 self._changed()
@@ -113,7 +122,19 @@ class Maintenance:
             elif isinstance(answer, Response) and self._earlier.pop(address, None) is not None and self.connected:
                 self._fill(then)  # behind one that was lost, too
 
-        self._engine.ask(address, b"find_node", {b"target": family.own}, now, ended)
+        self._engine.ask(address, b"find_node", arguments, now, ended)
+
+    def _go_over(self, answer: Response, source: Address, now: float) -> None:
+        """Ask the nodes of the other family that an answer names, as long as we know nobody there (BEP 32)."""
+        other = self._engine.families.get(not source.is_ipv6)
+        if other is None or len(other.table):
+            return
+        try:
+            named = self._engine.contacts_of(answer, source, ipv6=not source.is_ipv6)
+        except MalformedDatagram:
+            return
+        for contact in named[:K]:
+            self._ask(contact.address, now)
 
     def _try_to_join(self, now: float) -> None:
         for address in self.joins:

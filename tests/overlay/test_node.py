@@ -172,6 +172,28 @@ async def test_both_families_of_one_host() -> None:
         assert Address("::1", 7777) in await one.find_peers(KEY)
 
 
+async def test_who_was_told_an_address_of_one_family_finds_the_nodes_of_the_other(autojump_clock: MockClock) -> None:
+    """Else nobody who joined over IPv4 would find what nodes have that can be reached over IPv6 alone."""
+    network = MemoryDatagrams("20.1.1.1", ipv6_address="2001:db8:1::1", latency=0.01)
+    hosts = [network.host(f"20.1.1.{number}", f"2001:db8:{number}::1") for number in (2, 3)]
+    async with (
+        open_overlay(OverlayOptions(), port=9, datagrams=network) as first,
+        open_overlay(OverlayOptions(joins=[("20.1.1.1", 9)]), datagrams=hosts[0]) as over_ipv4,
+        open_overlay(OverlayOptions(joins=[("2001:db8:1::1", 9)]), datagrams=hosts[1]) as over_ipv6,
+    ):
+        nodes = (first, over_ipv4, over_ipv6)
+        await over_ipv6.wait_connected(5)
+        await trio.sleep(DEFAULT.neighbour_quiet)
+        for node in nodes:
+            assert [(family.ipv6, len(family.neighbours)) for family in node.status().families] == [
+                (False, 2),
+                (True, 2),
+            ]
+        over_ipv6.publish([KEY], 7777)
+        assert await over_ipv6.wait_published(60)
+        assert Address("2001:db8:3::1", 7777) in await over_ipv4.find_peers(KEY)
+
+
 async def test_a_node_that_is_alone_goes_on_trying(autojump_clock: MockClock) -> None:
     network = MemoryDatagrams("20.0.0.1")
     events: list[OverlayEvent] = []
