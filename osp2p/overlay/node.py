@@ -190,12 +190,17 @@ class Overlay:
         todo = list(dict.fromkeys(self._options.joins))
         say_at = trio.current_time() + (_ALONE_AFTER if todo or self._options.saved else 0)
         pause = self._engine.limits.join_first
+
+        async def look_up(host: str, port: int) -> None:
+            found = [Address(numeric, port) for numeric in await self._datagrams.resolve(host)]
+            if found:
+                todo.remove((host, port))
+                self.join(found)
+
         while True:
-            for host, port in list(todo):
-                found = [Address(numeric, port) for numeric in await self._datagrams.resolve(host)]
-                if found:
-                    todo.remove((host, port))
-                    self.join(found)
+            async with trio.open_nursery() as nursery:  # at a time: a name server may let one of them wait for long
+                for host, port in todo:
+                    nursery.start_soon(look_up, host, port)
             self._unknown_hosts = [host for host, _ in todo]
             if not todo:
                 break

@@ -123,6 +123,24 @@ class _Nameless(MemoryDatagrams):
         return [host] if host[0].isdigit() else []
 
 
+class _Patient(MemoryDatagrams):
+    """A network whose name server takes its time for some names."""
+
+    async def resolve(self, host: str) -> list[str]:
+        await trio.sleep(40 if host.startswith("slow") else 0)
+        return [host] if host[0].isdigit() else []
+
+
+async def test_a_name_that_takes_long_to_look_up_keeps_no_other_waiting(autojump_clock: MockClock) -> None:
+    network = _Patient("20.1.1.1", latency=0.01)
+    options = OverlayOptions(joins=[("slow.example", 9), ("20.1.1.1", 9)])
+    async with (
+        open_overlay(OverlayOptions(), port=9, datagrams=network),
+        open_overlay(options, datagrams=_Patient("20.1.1.2", shared=network)) as two,
+    ):
+        await two.wait_connected(5)
+
+
 async def test_a_host_without_an_address_is_named(autojump_clock: MockClock) -> None:
     options = OverlayOptions(joins=[("nosuch.example", 9), ("20.1.1.2", 9)])
     async with open_overlay(options, port=9, datagrams=_Nameless("20.1.1.1")) as one:
