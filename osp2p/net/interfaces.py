@@ -23,11 +23,20 @@ _ANYBODY_IPV4 = ("192.0.2.1", 9)
 _ANYBODY_IPV6 = ("2001:db8::1", 9)
 
 
+#: What was found last. A process that has no file descriptor left to ask with has the same addresses as before.
+_last_ipv4 = ["127.0.0.1"]
+_last_ipv6: list[str] = []
+
+
 def ipv4_addresses() -> list[str]:
     """This machine's IPv4 addresses, the one that other machines most likely reach first, loopback last."""
-    found = _interface_addresses()
+    try:
+        found = _interface_addresses()
+    except OSError:
+        return list(_last_ipv4)
     outside = [host for host in found if not host.startswith("127.")]
-    return list(dict.fromkeys([*_default(socket.AF_INET, _ANYBODY_IPV4), *outside, *found, "127.0.0.1"]))
+    _last_ipv4[:] = dict.fromkeys([*_default(socket.AF_INET, _ANYBODY_IPV4), *outside, *found, "127.0.0.1"])
+    return list(_last_ipv4)
 
 
 def ipv6_addresses() -> list[str]:
@@ -38,9 +47,12 @@ def ipv6_addresses() -> list[str]:
     """
     try:
         lines = _IF_INET6.read_text().splitlines()
-    except OSError:  # a kernel without IPv6
+    except FileNotFoundError:  # a kernel without IPv6
         return []
-    return _rank(lines, _default(socket.AF_INET6, _ANYBODY_IPV6))
+    except OSError:
+        return list(_last_ipv6)
+    _last_ipv6[:] = _rank(lines, _default(socket.AF_INET6, _ANYBODY_IPV6))
+    return list(_last_ipv6)
 
 
 def _rank(lines: list[str], default: list[str]) -> list[str]:
@@ -71,7 +83,7 @@ def _default(family: socket.AddressFamily, anybody: tuple[str, int]) -> list[str
 
 
 def _interface_addresses() -> list[str]:
-    """Each interface's IPv4 address."""
+    """Each interface's IPv4 address. Raises: OSError."""
     addresses = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for _, name in socket.if_nameindex():

@@ -52,3 +52,20 @@ def test_a_machine_without_a_network_has_loopback(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("osp2p.net.interfaces.socket.socket.connect", unreachable)
     monkeypatch.setattr("osp2p.net.interfaces.socket.if_nameindex", list)
     assert interfaces.ipv4_addresses() == ["127.0.0.1"]
+
+
+def test_a_process_without_descriptors_has_the_addresses_that_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node asks again and again; it must not end, nor tell others that it has moved, since others filled it up."""
+    before = interfaces.ipv4_addresses(), interfaces.ipv6_addresses()
+
+    class Closed:
+        def __init__(self, *_: object) -> None:
+            raise OSError(errno.EMFILE, "too many open files")
+
+        @staticmethod
+        def read_text() -> str:
+            raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr("osp2p.net.interfaces.socket.socket", Closed)
+    monkeypatch.setattr(interfaces, "_IF_INET6", Closed)
+    assert (interfaces.ipv4_addresses(), interfaces.ipv6_addresses()) == before
