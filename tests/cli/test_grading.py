@@ -16,7 +16,8 @@ from osp2p.cli.grade_parsers import grade_parser
 from osp2p.cli.grading import Display, grade
 from osp2p.errors import NotAllowed, SourceRefused, StoreError
 from osp2p.grade.verdict import Check, Judged
-from tests.grade.samples import CAT, free_port, get, share
+from tests.grade.samples import CAT, get, share
+from tests.ports import free_ports
 from tests.standins.old_peer import Habits, open_old_peer
 from tests.tracker.talk import running_tracker
 
@@ -43,7 +44,7 @@ async def test_a_tracker_that_passes() -> None:
 
 async def test_a_peer_that_does_not(tmp_path: Path) -> None:
     junit, page = tmp_path / "r.xml", tmp_path / "r.html"
-    port = free_port()
+    port = free_ports(1)[0]
     what = ["peer", str(port), "--file", "cat.jpg", "--only", "protocol/*", "--skip", "*/packets"]
     reports = ["--junit", str(junit), "--html", str(page)]
     code, text = await run(*what, *reports, "--", *share("naive", port, tmp_path / "files"))
@@ -104,7 +105,7 @@ async def test_records() -> None:
 
 
 async def test_a_program_that_is_started_here(tmp_path: Path) -> None:
-    port = free_port()
+    port = free_ports(1)[0]
     words = ["peer", str(port), "--file", "cat.jpg", "--only", "*/get", "--only", "*/memory", "--"]
     code, text = await run(*words, *share("sound", port, tmp_path))
     assert code == DONE

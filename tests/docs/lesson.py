@@ -15,14 +15,11 @@ made equal before lines are compared: see `plain`.
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +28,7 @@ import trio
 from tests.docs.dialogue import Session, read_lines
 from tests.docs.replay import Player, compare_step
 from tests.docs.worlds import World
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -305,19 +303,3 @@ def stays(commands: Sequence[_Command], later: Sequence[Block]) -> bool:
         if line.startswith("$ "):
             return False
     return False
-
-
-#: Where the kernel of no usual system takes ports for connections from, and few servers are.
-_PORTS = range(20_000, 30_000)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now, and that the kernel gives to nobody else."""
-    free: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
-        if len(free) == count:
-            return free
-        with socket.socket() as sock, suppress(OSError):
-            sock.bind(("0.0.0.0", port))
-            free.append(port)
-    raise AssertionError("no port is free")

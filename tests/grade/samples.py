@@ -1,22 +1,13 @@
-"""The sample peers of examples/grading as commands, and free ports for them."""
+"""The sample peers of examples/grading as commands."""
 
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "grading"
 
 CAT = b"meow" * 50_000
-
-
-def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert isinstance(port, int)
-    return port
 
 
 def share(sample: str, port: int, directory: Path) -> tuple[str, ...]:

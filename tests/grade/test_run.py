@@ -13,7 +13,8 @@ from osp2p.grade.keeper import is_listening
 from osp2p.grade.run import Terms, checks_of, grade_server
 from osp2p.grade.verdict import Grade, Judged, Selection
 from tests.docs.grading_session import block_of
-from tests.grade.samples import CAT, free_port, share
+from tests.grade.samples import CAT, share
+from tests.ports import free_ports
 from tests.standins.old_peer import Habits, open_old_peer
 from tests.tracker.talk import running_tracker
 
@@ -31,7 +32,7 @@ ONE_ATTACK = "attack/requests/malformed"
 async def grade(
     sample: str, directory: Path, *only: str, patience: float = 1.0, content: bytes | None = None, port: int = 0
 ) -> dict[str, Judged]:
-    port = port or free_port()
+    port = port or free_ports(1)[0]
     terms = Terms(
         command=share(sample, port, directory),
         name=b"cat.jpg",
@@ -124,7 +125,7 @@ async def test_our_tracker_passes_all_that_is_not_an_attack_and_some_that_are() 
 
 
 async def test_what_keeps_a_grade_from_beginning(tmp_path: Path) -> None:
-    port = free_port()
+    port = free_ports(1)[0]
 
     async def begin(host: str = "127.0.0.1", at: int = port, only: str = "protocol/get", **terms: object) -> None:
         await grade_server("peer", host, at, Terms(selection=Selection((only,)), **terms), lambda judged: None)  # type: ignore[arg-type]
