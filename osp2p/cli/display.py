@@ -17,13 +17,16 @@ from osp2p.cli.records import Record, event_record
 from osp2p.cli.text import escape
 from osp2p.content.store import kept_partial
 from osp2p.errors import NobodyHasIt, TargetLocked
-from osp2p.peer.events import Event, TransferDone, TransferFailed, TransferProgress
+from osp2p.peer.events import Event, TransferDone, TransferFailed, TransferProgress, TransferStarted
 
 if TYPE_CHECKING:
     from osp2p.cli.bars import Bars
 
 #: Seconds between two lines about the whole, where there are no bars.
 LINE_INTERVAL = 5.0
+
+#: Seconds without anything, after which bars say so.
+QUIET_AFTER = 3.0
 
 
 class Display:
@@ -43,7 +46,11 @@ class Display:
         self._targets = targets
         self._verbose = verbose
         self._data_is_files = data_is_files
-        self._begun = self._last_line = trio.current_time()
+        self._begun = self._last_line = self._last_heard = trio.current_time()
+        #: When something was last heard of each running file.
+        self._heard: dict[bytes, float] = {}
+        #: After how many seconds without anything the next line says so.
+        self._next_quiet = LINE_INTERVAL
         self._bars: Bars | None = None
         self.progress = Progress(files)
         #: Files that nobody has.
@@ -57,6 +64,7 @@ class Display:
     def show(self, event: Event) -> None:
         """Show one event."""
         self.progress.apply(event)
+        self._note_time(event)
         if isinstance(event, TransferFailed) and isinstance(event.error, NobodyHasIt):
             self.nobody_has.append(event.name)
         kept = self._kept(event)
@@ -76,6 +84,31 @@ class Display:
         if self._verbose:
             for detail in detail_lines(event):
                 self._console.note(detail)
+
+    async def watch(self) -> None:
+        """Say now and then for how long nothing has come, until cancelled."""
+        while True:
+            await trio.sleep(1)
+            now = trio.current_time()
+            seconds = now - self._last_heard
+            if self._bars is not None:
+                quiet = {name: now - at for name, at in self._heard.items() if now - at >= QUIET_AFTER}
+                if quiet or seconds >= QUIET_AFTER:
+                    self._bars.show_quiet(quiet, seconds if seconds >= QUIET_AFTER else 0)
+            elif seconds >= self._next_quiet and not self._console.json:
+                self._next_quiet *= 2  # a log that nobody watches need not fill
+                whole = self.progress.describe(now - self._begun)
+                self._console.note(f"{whole}; nothing for {seconds:.0f} s, still trying")
+
+    def _note_time(self, event: Event) -> None:
+        """Note when something was heard of a file."""
+        if isinstance(event, TransferStarted | TransferProgress | TransferDone | TransferFailed):
+            self._last_heard = trio.current_time()
+            self._next_quiet = LINE_INTERVAL
+            if event.name in self.progress.running:
+                self._heard[event.name] = self._last_heard
+            else:
+                self._heard.pop(event.name, None)
 
     def _show_line(self, event: Event, line: str) -> None:
         if isinstance(event, TransferFailed):

@@ -31,6 +31,7 @@ from osp2p.cli.text import count_of, escape, shell_word
 from osp2p.content.name import is_glob
 from osp2p.errors import Osp2pError
 from osp2p.limits import Limits
+from osp2p.net.groups import one_error
 from osp2p.peer.events import Event, Remark, TransferDone, TransferFailed
 from osp2p.peer.node import Node, unambiguous
 from osp2p.peer.transfer import GetOptions
@@ -222,12 +223,15 @@ async def _fetch_plan(
                 for name, target in plan.targets
             ]
             writer = StdoutWriter([name for name, _ in plan.targets])
-            async with node.open_get(wanted, _options(arguments)) as events:
-                async for event in events:
-                    if to_stdout:
-                        await writer.take(event)
-                        event = _at_stdout(event)
-                    display.show(event)
+            with one_error():
+                async with node.open_get(wanted, _options(arguments)) as events, trio.open_nursery() as nursery:
+                    nursery.start_soon(display.watch)
+                    async for event in events:
+                        if to_stdout:
+                            await writer.take(event)
+                            event = _at_stdout(event)
+                        display.show(event)
+                    nursery.cancel_scope.cancel()
             await _tell_what_was_meant(node, display, set(matched.names).difference(links))
             _tell_of_silence(node, display)
     finally:

@@ -220,6 +220,7 @@ class Intake:
         self._unproved += count
         if self._unproved <= 2 * self.limits.max_chunk_sources * self._each:
             self.last_progress = trio.current_time()
+            self.tell()  # a chunk may take a slow holder half a minute, and silence looks otherwise
 
     def heard(self, key: Address, count: int) -> None:
         """Bytes of chunks came from a holder."""

@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from osp2p.cli.console import Console
 from osp2p.cli.display import Display
 from osp2p.content.name import journal_name, partial_name
 from osp2p.errors import Stalled, TargetLocked
-from osp2p.peer.events import Event, Source, TransferDone, TransferFailed, TransferStarted
+from osp2p.peer.events import Event, Source, TransferDone, TransferFailed, TransferProgress, TransferStarted
 from osp2p.wire.address import Address
 
 ALICE = Source(b"alice", Address("192.0.2.7", 5), 600)
@@ -70,3 +71,28 @@ def test_what_is_kept_of_a_failed_file_is_said(tmp_path: Path) -> None:
     assert (record["event"], record["kept"]) == ("failed", str(partial))
     locked = TransferFailed(b"cat.jpg", TargetLocked("another fetch is writing this file"))
     assert seen(locked, target=target)[1] == "cat.jpg: another fetch is writing this file\n"
+
+
+def test_a_pipe_is_told_where_nothing_comes_ever_more_seldom() -> None:
+    err = io.StringIO()
+    console = Console("osp2p get", io.StringIO(), err)
+    console.begin(json=False, quiet=False)
+
+    async def fetch() -> None:
+        display = Display(console, 1, {}, verbose=False, data_is_files=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(display.watch)
+            display.show(STARTED)
+            display.show(TransferProgress(b"cat.jpg", 300, 600, 1))
+            await trio.sleep(45)
+            display.show(TransferProgress(b"cat.jpg", 400, 600, 1))
+            for _ in range(20):
+                await trio.sleep(4)
+                display.show(TransferProgress(b"cat.jpg", 400, 600, 1))
+            err.write("silence\n")
+            await trio.sleep(6)
+            nursery.cancel_scope.cancel()
+
+    trio.run(fetch, clock=trio.testing.MockClock(autojump_threshold=0))
+    lines = [line.partition("; ")[2] for line in err.getvalue().splitlines() if "; " in line or line == "silence"]
+    assert lines == [*(f"nothing for {seconds} s, still trying" for seconds in (5, 10, 20, 40)), "", lines[0]]

@@ -133,6 +133,35 @@ def test_what_was_here_before_counts_for_no_rate_of_a_bar() -> None:
     assert re.search(r"\d[GTPEZY]B/s", drawn) is None
 
 
+def test_where_nothing_comes_no_rate_is_shown_until_something_does() -> None:
+    terminal = io.StringIO()
+    progress = Progress(2)
+    bars = Bars(progress, Console("osp2p get", io.StringIO(), terminal), interval=0)
+
+    def drawn(*events: Event) -> str:
+        terminal.seek(0)
+        terminal.truncate()
+        for event in events:
+            progress.apply(event)
+            bars.show(event)
+        return terminal.getvalue()
+
+    drawn(TransferStarted(b"a", 1000, 1), TransferStarted(b"b", 1000, 1), TransferProgress(b"a", 300, 1000, 1))
+    drawn()
+    bars.show_quiet({b"a": 7.2, b"b": 5.0}, 5.0)
+    quiet = terminal.getvalue()
+    assert re.search(r"a +30% .*300/1\.00k, nothing for 7 s", quiet)
+    assert re.search(r"b +0% .*0\.00/1\.00k, nothing for 5 s", quiet), "a file that has no bar yet gets one"
+    assert re.search(r"0 of 2 files +15% .*nothing for 5 s", quiet)
+    again = drawn(TransferProgress(b"a", 400, 1000, 1))
+    assert re.search(r"a +40% .*B/s.*, 1 source", again)
+    assert re.search(r"0 of 2 files .*B/s.*, 1 source", again)
+    drawn()
+    bars.show_quiet({b"b": 6.0}, 0)
+    assert "of 2 files" not in terminal.getvalue()
+    bars.close()
+
+
 def test_the_number_of_bars_is_bounded_and_places_are_used_again() -> None:
     names = [b"file%d" % number for number in range(50)]
     events: list[Event] = [TransferProgress(name, 5, 10, 1) for name in names]

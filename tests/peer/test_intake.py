@@ -314,3 +314,15 @@ async def test_who_waits_wakes_at_a_time_too(autojump_clock: trio.testing.MockCl
     began = trio.current_time()
     await intake.wait_changed(began + 3)
     assert trio.current_time() == began + 3
+
+
+async def test_bytes_of_a_chunk_that_is_not_whole_are_told_of_now_and_then(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    told: list[Event] = []
+    intake = Intake(CONTENT, Store(), Limits(), random.Random(1), lambda: None, told.append)
+    for _ in range(100):
+        await trio.sleep(0.01)
+        intake.comes(100)
+    assert 8 <= len(told) <= 11
+    assert {event.done for event in told if isinstance(event, TransferProgress)} == {0}
