@@ -120,6 +120,8 @@ class Inotify:
 
     def forget(self, directories: set[bytes]) -> None:
         with self._lock:
+            if self._numbers.keys().isdisjoint(directories):  # what is below one that is not watched is not, either
+                return
             for path in [path for path in self._numbers if _leads_into(path, directories)]:
                 self._drop(path)
 

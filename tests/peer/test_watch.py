@@ -183,3 +183,16 @@ async def test_polling_looks_at_everything_again_and_again(autojump_clock: trio.
     polling.add(b"/")
     polling.forget({b"/"})
     polling.close()
+
+
+async def test_to_forget_a_file_goes_through_no_directories(
+    inotify: Inotify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub" / "below").mkdir(parents=True)
+    for path in (tmp_path, tmp_path / "sub", tmp_path / "sub" / "below"):
+        inotify.add(os.fsencode(path))
+    monkeypatch.setattr(watch, "_leads_into", lambda *arguments: pytest.fail("goes through the directories"))
+    inotify.forget({os.fsencode(tmp_path / "file"), os.fsencode(tmp_path / "sub" / "file")})
+    monkeypatch.undo()
+    inotify.forget({os.fsencode(tmp_path / "sub")})
+    assert set(inotify._numbers) == {os.fsencode(tmp_path)}
