@@ -118,13 +118,16 @@ def digest_file(
         with_md5: MD5 takes five times as long as BLAKE3; without it `md5` is empty.
 
     Raises:
-        SourceChanged: the file became another one, or got another size or time, during the pass.
+        SourceChanged: the file is gone, or became another one, or got another size or time, during the pass.
         StoreError: it cannot be read, or is not a regular file.
         Cancelled: the flag was set.
     """
     name = os.fsdecode(path)
     with disk_errors(f"cannot read {name}"):
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise SourceChanged(f"cannot read {name}: no such file or directory") from None
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):

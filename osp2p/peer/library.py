@@ -68,6 +68,8 @@ class Library:
         self._lists: dict[bytes, bytes] = {}
         self._unreadable: dict[bytes, FileState] = {}
         self._perhaps_gone: list[bytes] = []
+        #: The names of the directories that were looked through.
+        self._trees: set[bytes] = set()
 
     # --- for the consumer ---
 
@@ -137,6 +139,7 @@ class Library:
         with disk_errors(f"cannot share {os.fsdecode(self._root)}"):
             found = await self._follower.first_look(cached)
         self._files.update(found.files)
+        self._trees = found.trees
         now = time.time_ns()
         for file in found.files.values():
             if _is_recent(file, now):
@@ -157,9 +160,10 @@ class Library:
 
     def _merge(self, found: Found, finished: Collection[bytes]) -> None:
         """Take over what a look brought."""
+        for name in [name for name in self._unreadable if _is_in(name, found.gone)]:
+            del self._unreadable[name]
         for name in self._missing(found):
             self._settling.forget(name)
-            self._unreadable.pop(name, None)
             if self._files.pop(name, None) is not None:
                 self._changes.put([Removed(name)])
         now = time.time_ns()
@@ -170,16 +174,28 @@ class Library:
         self._report_left_out(found)
 
     def _missing(self, found: Found) -> list[bytes]:
-        """The names that are there no more."""
+        """The names that are there no more.
+
+        All names are gone through only where a directory that was known is gone, or was looked through again: with
+        100,000 files that takes a while, and files come and go all the time.
+        """
+        singles = self._follower.singles
         missing = [name for name in found.gone if name in self._files or name in self._settling]
-        if found.trees or len(missing) < len(found.gone):  # what is gone may have been a directory
-            places = found.gone | found.trees
-            singles = self._follower.singles
-            missing += (
-                name
-                for name in (*self._files, *self._settling)
-                if name not in found.files and name not in singles and _is_in(name, places)
-            )
+        missing += (
+            name
+            for name in found.trees  # directories now
+            if (name in self._files or name in self._settling) and name not in singles
+        )
+        places = found.gone | found.trees
+        if self._trees.isdisjoint(places):
+            self._trees |= found.trees
+            return missing
+        missing += (
+            name
+            for name in (*self._files, *self._settling)
+            if name not in found.files and name not in singles and _is_in(name, places)
+        )
+        self._trees = {name for name in self._trees if not _is_in(name, places)} | found.trees
         return missing
 
     def _see(self, file: SharedFile, *, finished: bool) -> None:
@@ -273,8 +289,13 @@ class Library:
             self._changes.put([Digested(file)])
 
     def _not_digested(self, file: SharedFile, error: StoreError) -> None:
-        """A file cannot be hashed. One that changed is seen again; one that cannot be read is not for others."""
-        if isinstance(error, SourceChanged) or self._files.get(file.name) != file:
+        """A file cannot be hashed. One that changed is hashed once it holds still; one that cannot be read is not for
+        others.
+        """
+        if self._files.get(file.name) != file:
+            return
+        if isinstance(error, SourceChanged):  # it may be what it was by now, and then nothing else tells of it
+            self._settling.see(file.name, file.state, trio.current_time(), finished=False)
             return
         del self._files[file.name]
         self._unreadable[file.name] = file.state
