@@ -219,7 +219,9 @@ class CallingNode:
         """Who has a service, each proved. See `Calls.find_service`.
 
         Raises:
+            MalformedLine: no service can have this name.
             NodeNotFound: nobody.
+            NetworkFailed: nobody can be asked.
         """
         return await self._calling.caller().find_service(name, near=near)
 

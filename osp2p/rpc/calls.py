@@ -21,7 +21,7 @@ from osp2p.rpc.document import Value, parse_call, parse_response, write_call
 from osp2p.rpc.finding import Finder, Provider, by_distance, was_not_run
 from osp2p.rpc.handler import Context
 from osp2p.rpc.identity import Identity
-from osp2p.rpc.message import is_address, split_method
+from osp2p.rpc.message import is_address, is_service, split_method
 from osp2p.rpc.services import Services, fault_of
 from osp2p.rpc.serving import CallServer, write_bounded
 from osp2p.wire.address import Address, parse_port
@@ -173,8 +173,12 @@ class Calls:
             near: an address; the providers come in the order of their distance to it. None: the quickest first.
 
         Raises:
+            MalformedLine: no service can have this name.
             NodeNotFound: nobody.
+            NetworkFailed: nobody can be asked.
         """
+        if not is_service(name):
+            raise MalformedLine(f"{name!r} is no service: a letter, and up to 63 letters, digits, - or _")
         found = await self._finder.find(name)
         return by_distance(found, near) if near is not None else found
 

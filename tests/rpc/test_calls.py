@@ -389,6 +389,20 @@ async def test_services_are_found_and_the_nearest_is_called(
         assert own[0].where is None
 
 
+@pytest.mark.parametrize("name", ["größe", "two words", "a\nb", "", "clock.add", "ab" * 20])
+async def test_no_service_is_looked_for_that_can_have_no_such_name(
+    autojump_clock: MockClock, networks: Networks, directories: Directories, name: str
+) -> None:
+    """Whatever is announced under the key of such a name: nothing of it gets into a line."""
+    async with (
+        open_peer(networks[0], directories[0], clock=Clock()) as callee,
+        open_peer(networks[1], directories[1]) as caller,
+    ):
+        await directories[0].announce(name, callee.where.port)
+        with pytest.raises(MalformedLine):
+            await caller.calls.find_service(name)
+
+
 async def test_a_caller_with_the_identity_of_a_server_calls_it(
     autojump_clock: MockClock, networks: Networks, directories: Directories
 ) -> None:
