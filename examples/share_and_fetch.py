@@ -9,32 +9,19 @@ fetch that is cancelled leaves its proved chunks behind, so that the next one go
 from __future__ import annotations
 
 import os
-import random
 import sys
+from functools import partial
 from pathlib import Path
 
 import trio
 
 import osp2p
-from osp2p.net import TcpNetwork
-from osp2p.peer.events import TransferDone, TransferFailed, TransferProgress
-from osp2p.wire.address import Address
 
 
 async def start_tracker(nursery: trio.Nursery) -> str:
     """Run a tracker on a free port, for as long as the nursery lives. Returns: what nodes call it."""
-
-    async def run(task_status: trio.TaskStatus[list[Address]]) -> None:
-        await osp2p.serve_tracker(
-            network=TcpNetwork(),
-            port=0,
-            options=osp2p.TrackerOptions(local=True),
-            limits=osp2p.Limits(),
-            rng=random.Random(),
-            task_status=task_status,
-        )
-
-    addresses: list[Address] = await nursery.start(run)
+    run = partial(osp2p.serve_tracker, port=0, options=osp2p.TrackerOptions(local=True))
+    addresses: list[osp2p.Address] = await nursery.start(run)
     return f"127.0.0.1:{addresses[0].port}"
 
 
@@ -46,12 +33,12 @@ async def fetch_all(tracker: str, target: Path) -> int:
         wanted = [osp2p.Wanted(name, target / os.fsdecode(name)) for name in names]
         async with node.open_get(wanted) as events:
             async for event in events:
-                if isinstance(event, TransferProgress):
+                if isinstance(event, osp2p.TransferProgress):
                     print(f"{event.name!r}: {event.done} bytes from {event.sources} holders")
-                elif isinstance(event, TransferDone):
+                elif isinstance(event, osp2p.TransferDone):
                     print(f"{event.name!r} is at {event.path}, proved by {event.verified}")
                     arrived += 1
-                elif isinstance(event, TransferFailed):
+                elif isinstance(event, osp2p.TransferFailed):
                     print(f"{event.name!r} did not arrive: {event.error}")
     return arrived
 

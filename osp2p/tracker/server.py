@@ -10,7 +10,7 @@ import trio
 
 from osp2p.errors import ListenFailed
 from osp2p.limits import Limits
-from osp2p.net import Admission, Connection, Listener, Network, Visit, serve_visits
+from osp2p.net import Admission, Connection, Listener, Network, TcpNetwork, Visit, serve_visits
 from osp2p.net.lane import Lane
 from osp2p.tracker.conversation import Conversation
 from osp2p.tracker.notify import Notifier
@@ -18,6 +18,8 @@ from osp2p.tracker.state import Session, TrackerOptions, TrackerState
 from osp2p.wire.address import Address
 
 logger = logging.getLogger("osp2p.tracker")
+
+_DEFAULT = Limits()
 
 #: How many free ports are tried until one is free in both families.
 _PORT_TRIES = 10
@@ -28,20 +30,22 @@ _WATCH_EVERY = (0.01, 1.0)
 
 async def serve_tracker(
     *,
-    network: Network,
     port: int,
-    options: TrackerOptions,
-    limits: Limits,
-    rng: random.Random,
+    network: Network | None = None,
+    options: TrackerOptions | None = None,
+    limits: Limits = _DEFAULT,
+    rng: random.Random | None = None,
     admission: Admission | None = None,
     task_status: trio.TaskStatus[list[Address]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a tracker until cancelled.
 
     Args:
-        network: what it listens on, and through what it connects to peers that said NOTIFY.
         port: of all of this machine's addresses, IPv6 ones too where it has them; 0 takes any free one.
-        rng: puts holders into random order.
+        network: what it listens on, and through what it connects to peers that said NOTIFY; None: this machine's TCP.
+        options: None: none of them.
+        limits: every number that a stranger can push on.
+        rng: puts holders into random order; None: seeded by the system.
         admission: who may be connected, where another server of this process shares what there is room for.
         task_status: told where it listens: the IPv4 address first, then the IPv6 one if there is one.
 
@@ -50,10 +54,11 @@ async def serve_tracker(
 
     Cancellation: connected clients are told so, within `Limits.farewell_timeout`; then everything is closed.
     """
+    network = network or TcpNetwork()
     listeners = await _open_listeners(network, port)
     admission = admission or Admission(limits)
     try:
-        server = _Server(network, options, limits, rng)
+        server = _Server(network, options or TrackerOptions(), limits, rng or random.Random())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.watch)
             nursery.start_soon(server.forget)
