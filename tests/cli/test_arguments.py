@@ -82,7 +82,6 @@ def test_the_peer_of_2007(
         (get_parser, ["a", "--limit", "5"], "did you mean --limit-up or --limit-down?"),
         (get_parser, ["a", "--max-sise=3"], "did you mean --max-size? (osp2p get --help lists them)"),
         (tracker_parser, ["--prot", "5"], "did you mean --port?"),
-        (share_parser, ["a", "b"], "b is one word too many"),
         (tracker_parser, ["x"], "unrecognized arguments: x"),
         (tracker_parser, ["--", "x"], "x is one word too many"),
         (tracker_parser, ["-p\x1b[31m"], r"'\x1b[31m' is no port"),
