@@ -183,7 +183,9 @@ class HttpDoor:
         if method == f"{SYSTEM}.multicall" and len(arguments) == 1 and isinstance(arguments[0], list):
             return await multicall(arguments[0], partial(self._call, remote), self._limits)
         address, _, rest = method.partition(".")
-        if is_address(address.lower()):
+        if address.lower() == self._calls.address:
+            method = rest
+        elif is_address(address.lower()):
             return await self._calls.call(address.lower(), rest, *arguments, timeout=self._limits.max_call_time)
         stranger = None if remote.is_loopback else remote
         return await self._calls.answer_here(method, arguments, self._limits.max_call_time, stranger)

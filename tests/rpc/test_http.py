@@ -20,6 +20,7 @@ from osp2p.net import MemoryNetwork, TcpNetwork
 from osp2p.rpc.calls import wall_clock
 from osp2p.rpc.directory import MemoryDirectory
 from osp2p.rpc.document import NO_SUCH_METHOD, NOT_REACHED, parse_response, write_call
+from osp2p.rpc.handler import Context
 from tests.rpc.nodes import Clock, Peer, open_peer
 
 Networks = list[MemoryNetwork]
@@ -116,6 +117,32 @@ async def test_other_machines_are_refused_unless_they_are_let_in(autojump_clock:
         assert (await ask(networks[1], peer, post(host="10.0.0.1:5")))[0] == 200
         assert (await ask(networks[1], peer, post(host="evil.example")))[0] == 403
         assert (await ask(networks[1], peer, post(origin="http://10.0.0.1")))[0] == 403
+
+
+class Doorman:
+    """Knows where callers come from."""
+
+    async def who(self, context: Context) -> str:
+        return "nobody" if context.remote is None else context.remote.host
+
+
+@pytest.mark.parametrize(
+    "path", ["doorman.who", "ADDRESS.doorman.who", "UPPER.doorman.who", "multicall", "ADDRESS.multicall"]
+)
+async def test_another_machine_is_one_by_whatever_name_it_calls(
+    autojump_clock: MockClock, networks: Networks, path: str
+) -> None:
+    """Else whoever says the node's own address would seem to be a program of its machine, and have all threads."""
+    async with open_peer(networks[0], doorman=Doorman(), anywhere=True) as peer:
+        path = path.replace("ADDRESS", peer.calls.address).replace("UPPER", peer.calls.address.upper())
+        if path.endswith("multicall"):
+            own = f"{peer.calls.address}.doorman.who" if path == "multicall" else "doorman.who"
+            document = write_call(path.replace("multicall", "system.multicall"), [[{"methodName": own, "params": []}]])
+            there: object = [[networks[1].address]]
+        else:
+            document, there = write_call(path, []), networks[1].address
+        status, body = await ask(networks[1], peer, post(document, host="10.0.0.1:5"))
+        assert (status, parse_response(body)) == (200, there)
 
 
 async def test_no_other_machine_takes_all_calls(autojump_clock: MockClock, networks: Networks) -> None:
