@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from osp2p.cli.arguments import TRACKER_VARIABLE, HelpWanted, OptionParser, UsageError, chosen_trackers
 from osp2p.cli.main import COMMANDS, OLD_PEER, OLD_TRACKER
-from osp2p.cli.parsers import get_parser, old_peer_parser, old_tracker_parser, share_parser, tracker_parser
+from osp2p.cli.parsers import get_parser, old_peer_parser, old_tracker_parser, tracker_parser
 
 PARSERS = [command.parser for command in (*COMMANDS.values(), OLD_TRACKER, OLD_PEER)]
 
