@@ -14,6 +14,7 @@ import trio
 from osp2p.errors import CallError, CallTimedOut, Fault, MalformedLine, Osp2pError
 from osp2p.limits import Limits
 from osp2p.net import Network
+from osp2p.net.groups import one_error
 from osp2p.rpc.calling import Caller
 from osp2p.rpc.contact import sign_contact
 from osp2p.rpc.directory import Directory
@@ -216,7 +217,9 @@ class Calls:
         Returns: by address each one's result, or why there is none.
 
         Raises:
+            MalformedLine, LocalProtocolError: it cannot be called like that.
             NodeNotFound: nobody has the service.
+            NetworkFailed: nobody can be asked.
         """
         service, _ = split_method(method)
         answers: dict[str, Value | CallError] = {}
@@ -228,9 +231,10 @@ class Calls:
                 answers[address] = error
 
         found = await self.find_service(service)
-        async with trio.open_nursery() as nursery:
-            for provider in found:
-                nursery.start_soon(ask, provider.address)
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                for provider in found:
+                    nursery.start_soon(ask, provider.address)
         return {provider.address: answers[provider.address] for provider in found}
 
     # --- being found ---

@@ -470,6 +470,20 @@ async def test_all_are_called_and_what_failed_is_told(
         assert not answers
 
 
+async def test_what_cannot_travel_is_one_error_however_many_are_called(
+    autojump_clock: MockClock, networks: Networks, directories: Directories
+) -> None:
+    async with (
+        open_peer(networks[0], directories[0], clock=Clock()),
+        open_peer(networks[1], directories[1], clock=Clock()),
+        open_peer(networks[2], directories[2]) as caller,
+    ):
+        with pytest.raises(LocalProtocolError):
+            await caller.calls.call_all("clock.echo", object())
+        with pytest.raises(LocalProtocolError):
+            await caller.calls.call_any("clock.echo", object())
+
+
 async def test_any_goes_on_to_the_next_unless_it_may_have_run(
     autojump_clock: MockClock, networks: Networks, directories: Directories
 ) -> None:
