@@ -68,7 +68,7 @@ async def fetch(arguments: Namespace, console: Console, ending: Ending) -> int:
     """
     if arguments.recursive and arguments.output not in (None, "", STDOUT):
         arguments.output += "/"  # where one file is below NAME, too, it keeps its sub-directories
-    check_words(arguments.names, arguments.output)
+    check_words(arguments.names, arguments.output, recursive=arguments.recursive)
     if arguments.json and arguments.output == STDOUT:
         raise UsageError("--json and -o - both write to standard output: leave one out")
     if arguments.seed is not None and arguments.output == STDOUT:
@@ -116,7 +116,7 @@ def _tell_how_to_go_on(arguments: Namespace, console: Console) -> None:
         console.note(f"interrupted; to go on: {command}")
 
 
-def check_words(names: Sequence[str], output: str | None) -> None:
+def check_words(names: Sequence[str], output: str | None, *, recursive: bool) -> None:
     """Refuse what can be refused before anything is asked.
 
     Raises:
@@ -124,6 +124,9 @@ def check_words(names: Sequence[str], output: str | None) -> None:
     """
     if not all(names):
         raise UsageError("a name has at least one byte")
+    directory = next((name for name in names if name.endswith("/")), None)
+    if directory is not None and not recursive and not is_link(directory):
+        raise UsageError(f"{escape(directory)} is a directory's name: -r fetches all that is below it")
     if output == "":
         raise UsageError("-o '' names no place: write a directory, a file, or - for standard output")
     if output is not None and output.endswith("/"):

@@ -159,7 +159,10 @@ def get_parser() -> OptionParser:
         "--max-size", type=size, metavar="SIZE", help="refuse larger files; default what the disk holds"
     )
     parser.add_argument(
-        "-r", "--recursive", action="store_true", help="each NAME is a directory: fetch all below it; WHERE is one, too"
+        "-r",
+        "--recursive",
+        action="store_true",
+        help="a NAME may be a directory: fetch all below it; WHERE is one, too",
     )
     parser.add_argument(
         "--seed",

@@ -55,9 +55,10 @@ def match_words(words: Iterable[bytes], listed: Collection[bytes], *, all_listed
 
 
 def match_directories(directories: Iterable[bytes], listings: Sequence[Iterable[bytes]]) -> Matched:
-    """Find all that is listed below directories, but for hidden files.
+    """Find all that is listed below directories, but for hidden files. Where there is nothing, it is a file's name.
 
     Args:
+        directories: as the user typed them.
         listings: of each directory, names that trackers list and that begin like it.
     """
     matched = Matched()
@@ -66,8 +67,14 @@ def match_directories(directories: Iterable[bytes], listings: Sequence[Iterable[
         prefix = directory_prefix(directory)
         below = [name for name in listed if name.startswith(prefix) and not is_hidden(name[len(prefix) :])]
         found.update(dict.fromkeys(below))
-        if not below:
-            matched.unmatched.append((directory, NobodyHasIt("no file is below a directory of this name")))
+        if not below and (directory.endswith(b"/") or is_glob(directory)):
+            text = "no file is below a directory of this name"
+            if is_glob(directory):
+                inside = shell_word(os.fsdecode(prefix + b"**"))
+                text += f"; a pattern stands without -r: {inside} for all that is below directories"
+            matched.unmatched.append((directory, NobodyHasIt(text)))
+        elif not below:
+            found[directory] = None
     matched.names.extend(found)
     return matched
 

@@ -169,6 +169,18 @@ async def test_a_directory_that_is_asked_for_as_a_file(world: World, photos: Pro
     assert not any(line.startswith("nope: ") and "-r" in line for line in lines)
 
 
+async def test_a_directory_and_a_file_are_fetched_with_one_command(world: World, photos: Program) -> None:
+    result = await world.run("get", "-r", "sub/", "dog.txt", "nope", "-o", "new")
+    assert result.code == 7
+    assert b"nope: nobody has it" in result.err
+    new = world.directory / "new"
+    assert (new / "sub" / "deep.txt").read_bytes() == b"deep"
+    assert (new / "dog.txt").read_bytes() == b"woof"
+    result = await world.run("get", "sub/", "dog.txt", "-o", "other")
+    assert result.code == 2
+    assert b"sub/ is a directory's name: -r fetches all that is below it" in result.err
+
+
 async def test_a_name_that_was_mistyped(world: World, photos: Program) -> None:
     result = await world.run("get", "Cat.jpg", "deep.txt", HOSTILE.replace(b"\x1b[", b""), "-o", "new/")
     assert (result.code, result.out) == (3, b"")

@@ -80,7 +80,19 @@ def test_each_word_stands_for_something_or_is_unmatched(words: list[bytes], list
 
 def test_directories() -> None:
     listings = [[b"sub/c.jpg", b"sub/deep/d.jpg", b"sub/.x"], []]
-    matched = match_directories([b"sub/", b"none"], listings)
+    matched = match_directories([b"sub/", b"none/"], listings)
     assert matched.names == [b"sub/c.jpg", b"sub/deep/d.jpg"]
     ((word, error),) = matched.unmatched
-    assert (word, str(error)) == (b"none", "no file is below a directory of this name")
+    assert (word, str(error)) == (b"none/", "no file is below a directory of this name")
+
+
+def test_among_directories_a_name_below_which_nothing_is_is_that_of_a_file() -> None:
+    matched = match_directories([b"sub", b"film.mkv"], [[b"sub/c.jpg"], []])
+    assert matched == Matched([b"sub/c.jpg", b"film.mkv"])
+
+
+def test_a_pattern_is_no_directory() -> None:
+    matched = match_directories([b"su*"], [[]])
+    ((word, error),) = matched.unmatched
+    assert word == b"su*"
+    assert "'su*/**'" in str(error)
