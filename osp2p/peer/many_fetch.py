@@ -93,7 +93,7 @@ class ManyFetch:
         jobs_in, jobs_out = trio.open_memory_channel[Job](0)
         with closing(self._events), closing(self._store):
             async with trio.open_nursery() as workers:
-                for _ in range(min(self._limits.max_parallel_files, len(wanted))):
+                for _ in range(min(max(1, self._limits.max_parallel_files), len(wanted))):
                     workers.start_soon(self._work, jobs_out.clone())
                 jobs_out.close()
                 async with jobs_in:
@@ -200,7 +200,7 @@ class ManyFetch:
         return SmallFile(one, size, b3, 0, None) if self._is_small(size) else None
 
     def _is_small(self, size: int) -> bool:
-        return 0 < size <= min(MIN_CHUNK, self._most)
+        return 0 < size <= min(MIN_CHUNK, self._most) and self._limits.max_lanes > 0
 
     def _sort_out(self, page: Sequence[Wanted], facts: Sequence[TrackerFacts]) -> tuple[list[Share], list[Job]]:
         """Of files that were asked for: the small ones, each with one of its holders, and the others."""
@@ -250,7 +250,7 @@ class ManyFetch:
                 except Osp2pError as error:
                     self._events.put(transfer.failed(error))
                     continue
-                with disk_errors(f"cannot read {done.path}"), suppress(FileNotFoundError):  # somebody has taken it away
+                with suppress(OSError):  # somebody has taken it away, or what is above it: it has arrived all the same
                     self._store.places.setdefault(os.stat(done.path).st_dev, done.path.parent)
                 await self._note_arrival(wanted.name, done.path)
                 self._events.put(done)

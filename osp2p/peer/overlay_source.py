@@ -74,7 +74,7 @@ class OverlaySource:
     async def facts(self, names: Sequence[bytes], unlisted: Collection[bytes] = ()) -> list[TrackerFacts]:
         """See `HolderSource`. The content that most holders have is what a name stands for."""
         found: dict[bytes, TrackerFacts] = {}
-        at_a_time = trio.Semaphore(self._limits.max_parallel_files)
+        at_a_time = trio.Semaphore(max(1, self._limits.max_parallel_files))
 
         async def look(name: bytes) -> None:
             async with at_a_time:

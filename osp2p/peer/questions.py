@@ -59,7 +59,7 @@ class Questions:
             TrackerError, OverlayError: nobody answered.
         """
         found: dict[tuple[bytes, bytes], TrackerFacts] = {}
-        at_a_time = trio.Semaphore(self._limits.max_parallel_files)
+        at_a_time = trio.Semaphore(max(1, self._limits.max_parallel_files))
 
         async def ask(name: bytes, b3: bytes) -> None:
             async with at_a_time:

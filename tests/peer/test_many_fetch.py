@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,8 @@ class World:
     facts_asked: list[int] = field(default_factory=list)
     ordinary: list[bytes] = field(default_factory=list)
     tracker_gone_after: int | None = None
-    vanish: bool = False
+    vanish: str = ""
+    limits: Limits = LIMITS
     connected: int = 0
     most_connected: int = 0
 
@@ -112,7 +113,7 @@ class World:
         fetch = ManyFetch(
             GetOptions(beneath=self.directory),
             network=self.network.host("10.0.0.1"),
-            limits=LIMITS,
+            limits=self.limits,
             rng=random.Random(5),
             facts=self.facts,
             transfer=self._transfer,
@@ -135,7 +136,7 @@ class World:
 
     def _transfer(self, wanted: Wanted, facts: TrackerFacts, options: GetOptions) -> Transfer:
         ordinary = self.ordinary
-        vanished = self.directory / "vanished" if self.vanish else None
+        vanished = self.directory / self.vanish if self.vanish else None
 
         class Failing(Transfer):
             def __init__(self) -> None:
@@ -254,6 +255,15 @@ async def test_who_is_not_there_is_asked_for_one_file_and_for_no_other(
     assert trio.current_time() < 2
 
 
+async def test_without_lanes_all_go_the_ordinary_way(autojump_clock: trio.testing.MockClock, world: World) -> None:
+    world.limits = replace(LIMITS, max_lanes=0, max_parallel_files=0)
+    world.add_holder("10.0.0.2", NAMES)
+    async with serving(world):
+        with trio.fail_after(10):
+            assert await world.fetch(world.wanted()) == dict.fromkeys(BODIES, "failed")
+    assert sorted(world.ordinary) == NAMES
+
+
 async def test_what_nobody_gives_in_a_lane_goes_the_ordinary_way(
     autojump_clock: trio.testing.MockClock, world: World
 ) -> None:
@@ -291,11 +301,12 @@ async def test_no_tracker_at_the_beginning_is_an_error(autojump_clock: trio.test
         await world.fetch(world.wanted())
 
 
+@pytest.mark.parametrize("vanished", ["vanished", "f000/below a file"])
 async def test_a_file_that_somebody_takes_away_at_once_ends_nothing_else(
-    autojump_clock: trio.testing.MockClock, world: World
+    autojump_clock: trio.testing.MockClock, world: World, vanished: str
 ) -> None:
     world.add_holder("10.0.0.2", NAMES, gives=NAMES[:20])
-    world.vanish = True
+    world.vanish = vanished
     async with serving(world):
         done = [event.name async for event in await world.run(world.wanted()) if isinstance(event, TransferDone)]
     assert sorted(done) == NAMES
