@@ -25,8 +25,8 @@ from osp2p.wire.word import quote
 
 HELLO = b"HELLO OSP2P/2\n"
 
-#: Two may be on their way to the disk while the third is filled.
-_BUFFERS = 3
+#: Batches of chunks that one client has room for: two may be on their way to the disk while the third is filled.
+BUFFERS = 3
 
 #: How often at most a deadline is moved on, in seconds: each time costs as much as receiving.
 _LOOK = 0.25
@@ -114,8 +114,8 @@ class ChunkClient:
         self._most = content.count - 1
         self._b3 = content.b3.hex().encode()
         self._name = quote(content.name)
-        self._buffers = deque([memoryview(b"")] * _BUFFERS)
-        self.spare = _BUFFERS - 1
+        self._buffers = deque([memoryview(b"")] * BUFFERS)
+        self.spare = BUFFERS - 1
         self._said_hello = False
         self._greeted = False
         #: Called now and then, in the middle of an answer, with the number of bytes that have come since the last call.

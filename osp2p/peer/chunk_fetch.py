@@ -25,10 +25,10 @@ from osp2p.errors import (
     TrackerError,
     TransferError,
 )
-from osp2p.limits import KIB, Limits
+from osp2p.limits import KIB, MIB, Limits
 from osp2p.net import Network
 from osp2p.net.groups import one_error
-from osp2p.peer.chunk_client import Content, NotHere, open_holder
+from osp2p.peer.chunk_client import BUFFERS, Content, NotHere, open_holder
 from osp2p.peer.events import Report, Source, SourceFailed
 from osp2p.peer.holder_fetch import HolderFetch
 from osp2p.peer.intake import Intake, Store
@@ -42,6 +42,9 @@ __all__ = ["ChunkFetch", "Store"]
 #: the content. It may be our own link that is slow.
 _LOSS_BYTES = 256 * KIB
 _LOSS_SHARE = 1 / 8
+
+#: Memory for chunks that are not whole yet, or not written: of a file of terabytes, few holders are asked at a time.
+_CHUNK_MEMORY_BYTES = 1024 * MIB
 
 
 class ChunkFetch:
@@ -94,7 +97,8 @@ class ChunkFetch:
         self._running = 0
         self._running_whole = 0
         self._link = link or LinkRate()
-        self._places = self._link.first_sources(chunk_size(content.size), limits.max_chunk_sources)
+        self._most_places = _most_places(content, limits)
+        self._places = self._link.first_sources(chunk_size(content.size), self._most_places)
         self._next_place = trio.current_time() + limits.hedge_after
         self._last_talk = trio.current_time()
         self._last_error: Osp2pError | None = None
@@ -198,7 +202,7 @@ class ChunkFetch:
 
     def _make_places(self) -> None:
         """Where the user's limit keeps the holders at work few, have one more now and then, as long as it may help."""
-        if self._places == self._limits.max_chunk_sources:
+        if self._places == self._most_places:
             self._next_place = float("inf")
         elif trio.current_time() >= self._next_place:
             self._places += self._link.has_room
@@ -215,7 +219,7 @@ class ChunkFetch:
         if self._running < self._places and not self._crowded():
             self._partial.extend(self._slow)
             self._slow.clear()
-        if self._places < self._limits.max_chunk_sources or self._running < self._places or not self._crowded():
+        if self._places < self._most_places or self._running < self._places or not self._crowded():
             return float("inf")
         now = trio.current_time()
         if now < self._next_look:
@@ -333,3 +337,9 @@ class ChunkFetch:
 def _claims_all(entry: PeerEntry) -> bool:
     """Whether a holder is said to have all of a content."""
     return entry.attributes.get(b"part") != b"yes"
+
+
+def _most_places(content: Content, limits: Limits) -> int:
+    """How many holders of a content are asked at a time, at most."""
+    fit = _CHUNK_MEMORY_BYTES // (BUFFERS * chunk_size(content.size))
+    return min(limits.max_chunk_sources, max(2, fit))

@@ -1,4 +1,4 @@
-"""More slow holders than there are places: those that nobody has asked yet have a turn, and little is lost by that."""
+"""Holders and places of a fetch: the slow ones leave theirs to those that nobody has asked; a huge file has few."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import trio
 import trio.testing
 
 from osp2p.content.chunks import MIN_CHUNK
+from osp2p.limits import MIB
+from osp2p.net import Connection
+from osp2p.peer.chunk_client import Content
 from tests.peer.odd_holders import OddHolder, trickling
-from tests.peer.swarm import RATE, VIRTUAL, Peer, Swarm
+from tests.peer.swarm import RATE, VIRTUAL, Peer, SharedStore, Swarm
 
 Clock = trio.testing.MockClock
+
+GIB = 1024 * MIB
+TIB = 1024 * GIB
 
 CHUNKS = 40
 PLACES = 4
@@ -67,3 +73,29 @@ async def test_holders_that_are_not_so_slow_stay(autojump_clock: Clock) -> None:
     swarm.add(down=RATE)
     await swarm.run()
     assert sum(bool(holder.requests) for holder in slow) == PLACES
+
+
+@pytest.mark.parametrize(("size", "places"), [(MIB, 32), (16 * GIB, 32), (TIB, 5), (1000 * TIB, 2)])
+async def test_a_huge_file_is_asked_of_few_at_a_time(autojump_clock: Clock, size: int, places: int) -> None:
+    """Each holder's chunks are kept in memory until they are proved, and those of a huge file are huge."""
+    swarm = Swarm(0)
+    swarm.truth = replace(swarm.truth, content=Content(b"film", size, bytes(32)))
+    open_now = most_open = 0
+
+    async def serve(connection: Connection) -> None:
+        nonlocal open_now, most_open
+        open_now += 1
+        most_open = max(most_open, open_now)
+        try:
+            while await connection.receive(1000):
+                pass
+        finally:
+            open_now -= 1
+
+    for _ in range(40):
+        swarm.add(handler=serve)
+    peer = swarm.add()
+    peer.store = SharedStore(swarm.truth)
+    with trio.move_on_after(1):
+        await swarm.run()
+    assert most_open == places
