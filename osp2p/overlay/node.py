@@ -16,10 +16,10 @@ import trio
 from osp2p.errors import ConnectionLost, ListenFailed, NotStored, OverlayUnreachable, StoreError
 from osp2p.limits import DEFAULT, Limits
 from osp2p.net.datagrams import DatagramNetwork, DatagramSocket
+from osp2p.net.elapsed import ElapsedTime, time_asleep
 from osp2p.net.groups import one_error
 from osp2p.net.udp import UdpNetwork
 from osp2p.overlay.compact import Contact
-from osp2p.overlay.elapsed import ElapsedTime, time_asleep
 from osp2p.overlay.engine import Engine
 from osp2p.overlay.events import OverlayAlone, OverlayEvent, OverlayJoined, OverlayReport
 from osp2p.overlay.item import ImmutableItem, MutableItem

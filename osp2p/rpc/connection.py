@@ -44,7 +44,7 @@ class CallConnection:
 
     Attributes:
         claimed_address: of the node, as it says.
-        used_at: when it was used last: trio's clock.
+        used_at: when it was used last, by the clock of whoever keeps it.
     """
 
     def __init__(self, lines: LineConnection, claimed_address: str, limits: Limits) -> None:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import trio
 
 from osp2p.limits import Limits
+from osp2p.net.elapsed import ElapsedTime
 from osp2p.rpc.connection import CallConnection
 
 
@@ -15,10 +16,12 @@ class RestingConnections:
 
     Args:
         limits: `call_idle`, `max_idle_calls`.
+        elapsed: the time, with that in which the machine sleeps: the other side, or what is between, does not wait.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, elapsed: ElapsedTime | None = None) -> None:
         self._limits = limits
+        self._elapsed = elapsed or ElapsedTime()
         #: To which node each goes, in the order in which they came to rest.
         self._nodes: OrderedDict[CallConnection, str] = OrderedDict()
         self._by_node: dict[str, list[CallConnection]] = {}
@@ -29,7 +32,7 @@ class RestingConnections:
 
     def add(self, node: str, connection: CallConnection) -> None:
         """Let a connection rest. Where that is one too many, the one that has rested longest is closed."""
-        connection.used_at = trio.current_time()
+        connection.used_at = self._elapsed.now()
         self._nodes[connection] = node
         self._by_node.setdefault(node, []).append(connection)
         if len(self._nodes) > self._limits.max_idle_calls:
@@ -63,11 +66,12 @@ class RestingConnections:
                 self._first = trio.Event()
                 await self._first.wait()
             if (oldest := next(iter(self._nodes), None)) is not None:  # what rested may have been taken again
-                await trio.sleep_until(oldest.used_at + self._limits.call_idle)
+                await trio.sleep_until(self._elapsed.in_trio(oldest.used_at + self._limits.call_idle))
                 self._close_rested()
 
     def _close_rested(self) -> None:
-        since = trio.current_time() - self._limits.call_idle
+        self._elapsed.look()
+        since = self._elapsed.now() - self._limits.call_idle
         while self._nodes and next(iter(self._nodes)).used_at <= since:
             self._close(next(iter(self._nodes)))
 

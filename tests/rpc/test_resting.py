@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from osp2p.errors import ConnectionLost
 from osp2p.limits import Limits
 from osp2p.net import Connection, MemoryNetwork
+from osp2p.net.elapsed import ElapsedTime
 from osp2p.rpc.connection import CallConnection
 from osp2p.rpc.resting import RestingConnections
 from tests.rpc.nodes import Clock, open_peer
@@ -63,6 +64,26 @@ async def test_without_anybody_who_closes_them_none_that_has_rested_is_taken(aut
     assert resting.take("a") is new
     assert resting.take("a") is None
     assert old.closed_at is not None
+
+
+async def test_a_machine_that_slept_has_kept_nothing(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """What is at the other end is most likely gone; who called over it would wait in vain."""
+    asleep = 0.0
+    resting = RestingConnections(LIMITS, ElapsedTime(lambda: asleep))
+    nursery.start_soon(resting.run)
+    lines = [Line(), Line(), Line()]
+    resting.add("a", lines[0])
+    await trio.sleep(1)
+    asleep = 3600.0
+    assert resting.take("a") is None
+    assert lines[0].closed_at is not None
+    resting.add("b", lines[1])
+    asleep = 3605.0
+    assert resting.take("b") is lines[1]
+    resting.add("b", lines[2])
+    began = trio.current_time()
+    await trio.sleep(100)
+    assert lines[2].closed_at == began + 10
 
 
 async def test_of_too_many_the_one_that_has_rested_longest_goes(autojump_clock: MockClock) -> None:

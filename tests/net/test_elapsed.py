@@ -5,7 +5,7 @@ import time
 import trio
 from trio.testing import MockClock
 
-from osp2p.overlay.elapsed import ElapsedTime, time_asleep
+from osp2p.net.elapsed import ElapsedTime, time_asleep
 
 
 def test_the_machine_has_not_slept_in_between() -> None:

@@ -1,7 +1,7 @@
 """Time that goes on while the machine sleeps.
 
-Trio's clock stands still then, and everything that a node knows would seem as fresh as before: its neighbours, the
-votes on its address, and what it announced, which the others have forgotten meanwhile.
+Trio's clock stands still then, and everything that a node knows would seem as fresh as before: its neighbours in the
+overlay, the votes on its address, what it announced, which the others have forgotten meanwhile, and connections.
 """
 
 from __future__ import annotations
