@@ -1,9 +1,7 @@
-"""Fetching a content from many holders, in virtual time: who lies is named, who fails is left, everything arrives."""
+"""Fetching a content from many holders, in virtual time: who fails is left, and everything arrives."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -21,47 +19,22 @@ from osp2p.errors import (
 from osp2p.limits import MIB, Limits
 from osp2p.net import Connection
 from osp2p.peer.chunk_client import Content
-from osp2p.peer.chunk_fetch import ChunkFetch
-from osp2p.peer.events import Event, SourceFailed
-from osp2p.peer.server import UploadServer
+from osp2p.peer.events import SourceFailed
 from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
 from osp2p.wire.request import Request
+from tests.peer.fetches import SIZE, add_odd, check_done, fetch_of
 from tests.peer.odd_holders import (
-    OddHolder,
     Twist,
-    asked_for,
     closing_after,
     honest,
-    list_answer,
     silent_after,
     trickling,
     twisting,
 )
 from tests.peer.swarm import RATE, VIRTUAL, Peer, SharedStore, Swarm, truth_of
 
-SIZE = 20 * MIN_CHUNK - 77
-
 Clock = trio.testing.MockClock
-
-
-def check_done(peer: Peer) -> None:
-    """A peer has everything, each chunk written once, and its last progress event says so."""
-    assert peer.error is None
-    assert peer.store is not None
-    size, count = peer.swarm.truth.content.size, peer.swarm.truth.content.count
-    assert peer.store.chunks.complete
-    assert len(peer.store.writes) == len(set(peer.store.writes))
-    last = peer.progress[-1]
-    assert (last.done, last.size) == (size, size)
-    assert last.resumed == size - sum(
-        min(MIN_CHUNK, size - index * MIN_CHUNK) for index in set(peer.store.writes) if index < count
-    )
-
-
-def add_odd(swarm: Swarm, twist: Twist) -> tuple[OddHolder, Peer]:
-    holder = OddHolder(swarm.truth, twist)
-    return holder, swarm.add(handler=holder.serve)
 
 
 # --- what holds of every fetch ---
@@ -153,186 +126,6 @@ async def test_progress_never_goes_back(autojump_clock: Clock) -> None:
     assert done == sorted(done)
     assert done[-1] == SIZE
     assert len(done) > 2
-
-
-# --- lies ---
-
-
-def wrong_byte(request: Request, answer: bytes) -> bytes:
-    return answer[:-1] + bytes([answer[-1] ^ 1])
-
-
-def another_chunk(request: Request, answer: bytes) -> bytes:
-    """The answer to somebody else's request: right bytes, but not those that were asked for."""
-    truth = truth_of(SIZE)
-    head, _, body = answer.partition(b"200 here\n")
-    chunk = (asked_for(request, truth, answer) + 7) % 19
-    return head + b"200 here\n" + truth.chunk(chunk)[: len(body)]
-
-
-def another_number(request: Request, answer: bytes) -> bytes:
-    return answer.replace(b"chunk=", b"chunk=1", 1) if b"chunk=" in answer else wrong_byte(request, answer)
-
-
-def longer(request: Request, answer: bytes) -> bytes:
-    head, rest = answer.split(b"\n", 1)
-    words = head.split()
-    return b" ".join([b"DATA", b"%d" % (int(words[1]) + 1), *words[2:]]) + b"\n" + rest + b"x"
-
-
-def shorter(request: Request, answer: bytes) -> bytes:
-    head, rest = answer.split(b"\n", 1)
-    words = head.split()
-    return b" ".join([b"DATA", b"%d" % (int(words[1]) - 1), *words[2:]]) + b"\n" + rest[:-1]
-
-
-def more_bytes(request: Request, answer: bytes) -> bytes:
-    return answer + b"more"
-
-
-def twice(request: Request, answer: bytes) -> bytes:
-    return answer + answer
-
-
-def huge(request: Request, answer: bytes) -> bytes:
-    return b"DATA 9223372036854775807\n200 here\n" + answer
-
-
-def nonsense(request: Request, answer: bytes) -> bytes:
-    return random.Random(3).randbytes(5000).replace(b"\n", b"")
-
-
-def endless(request: Request, answer: bytes) -> bytes:
-    return b"HAVE 1\n" * 210_000
-
-
-def lies() -> dict[str, Callable[[], Twist]]:
-    truth = truth_of(SIZE)
-    count = len(truth.hashes) // 32
-    swapped = truth.hashes[32:64] + truth.hashes[:32] + truth.hashes[64:]
-    return {
-        "a wrong byte": lambda: twisting(b"GET", wrong_byte),
-        "a wrong byte, later": lambda: twisting(b"GET", wrong_byte, after=1),
-        "another chunk": lambda: twisting(b"GET", another_chunk),
-        "another number": lambda: twisting(b"GET", another_number),
-        "a length too large": lambda: twisting(b"GET", longer),
-        "a length too small": lambda: twisting(b"GET", shorter),
-        "a huge length": lambda: twisting(b"GET", huge),
-        "more bytes than announced": lambda: twisting(b"GET", more_bytes),
-        "each answer twice": lambda: twisting(b"GET", twice),
-        "answers out of thin air": lambda: twisting(b"STAT", twice),
-        "nonsense for chunks": lambda: twisting(b"GET", nonsense),
-        "nonsense for a greeting": lambda: twisting(b"HELLO", nonsense),
-        "nonsense for a state": lambda: twisting(b"STAT", nonsense),
-        "a state without end": lambda: twisting(b"STAT", endless),
-        "chunks that no such file has": lambda: twisting(b"STAT", lambda r, a: b"SERIAL 1\nHAVE 0-20\n200 here\n"),
-        "ranges the wrong way": lambda: twisting(b"STAT", lambda r, a: b"SERIAL 1\nHAVE 9-3\n200 here\n"),
-        "ranges that overlap": lambda: twisting(b"STAT", lambda r, a: b"SERIAL 1\nHAVE 1-5,3-8\n200 here\n"),
-        "another size": lambda: twisting(b"STAT", lambda r, a: a.replace(b"SIZE ", b"SIZE 1")),
-        "another content": lambda: twisting(b"STAT", lambda r, a: a.replace(b"B3 ", b"B3 0")),
-        "a wrong list": lambda: twisting(b"CHUNKS", lambda r, a: list_answer(swapped)),
-        "a list too short": lambda: twisting(b"CHUNKS", lambda r, a: list_answer(truth.hashes[:-32])),
-        "a list too long": lambda: twisting(b"CHUNKS", lambda r, a: list_answer(truth.hashes + bytes(32))),
-        "a list much too long": lambda: twisting(
-            b"CHUNKS", lambda r, a: list_answer(truth.hashes * (250_000 // count))
-        ),
-    }
-
-
-@pytest.mark.parametrize("lie", lies())
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_a_liar_is_named_and_the_honest_are_not(autojump_clock: Clock, lie: str, seed: int) -> None:
-    swarm = Swarm(SIZE, seed=seed)
-    _, liar = add_odd(swarm, lies()[lie]())
-    good = swarm.add(seed=True, up=4 * MIB, delay=0.05)  # the liar is asked first
-    peer = swarm.add(down=100 * MIB)
-    await swarm.run()
-    check_done(peer)
-    assert set(peer.failed) == {liar.address}
-    assert peer.fetch is not None
-    assert peer.fetch.sources[liar.address].error == peer.failed[liar.address]
-    assert peer.fetch.sources[good.address].error is None
-    assert peer.fetch.sources[good.address].fetched > 0
-
-
-@pytest.mark.parametrize("lie", lies())
-async def test_of_a_liar_alone_nothing_wrong_is_kept(autojump_clock: Clock, lie: str) -> None:
-    """What it proved before its lie may stay; `SharedStore` refuses all else."""
-    swarm = Swarm(SIZE)
-    add_odd(swarm, lies()[lie]())
-    peer = swarm.add()
-    await swarm.run()
-    assert isinstance(peer.error, ChecksumMismatch | Stalled | NobodyHasIt)
-    assert peer.store is not None
-    assert not peer.store.chunks.complete
-
-
-async def test_wrong_everywhere_is_a_mismatch(autojump_clock: Clock) -> None:
-    swarm = Swarm(SIZE)
-    for _ in range(3):
-        add_odd(swarm, twisting(b"GET", wrong_byte, after=2))
-    peer = swarm.add()
-    await swarm.run()
-    assert isinstance(peer.error, ChecksumMismatch)
-    assert len(peer.failed) == 3
-
-
-async def test_a_liar_is_asked_for_nothing_more(autojump_clock: Clock) -> None:
-    swarm = Swarm(SIZE)
-    liar, _ = add_odd(swarm, twisting(b"GET", wrong_byte))
-    swarm.add(seed=True, up=MIB)
-    peer = swarm.add(down=100 * MIB)
-    await swarm.run()
-    check_done(peer)
-    assert len(liar.requests) == 1  # though the tracker goes on naming it
-
-
-async def test_a_liar_who_closes_behind_its_lie_has_lied_all_the_same(autojump_clock: Clock) -> None:
-    async def twist(connection: Connection, request: Request, answer: bytes) -> None:
-        await connection.send(wrong_byte(request, answer) if request.verb == b"GET" else answer)
-        if request.verb == b"GET":
-            connection.close()
-
-    swarm = Swarm(SIZE)
-    liar, entry = add_odd(swarm, twist)
-    swarm.add(seed=True, up=MIB)
-    peer = swarm.add(down=100 * MIB)
-    await swarm.run()
-    check_done(peer)
-    assert "wrong chunk" in peer.failed[entry.address]
-    assert len(liar.requests) == 1
-
-
-async def test_a_wrong_single_chunk_is_noticed_without_a_list(autojump_clock: Clock) -> None:
-    swarm = Swarm(1000)
-    _, liar = add_odd(swarm, twisting(b"GET", wrong_byte))
-    peer = swarm.add()
-    swarm.add(seed=True, delay=1)
-    await swarm.run()
-    check_done(peer)
-    assert set(peer.failed) == {liar.address}
-
-
-async def test_a_partial_holder_that_claims_too_much_is_no_liar(autojump_clock: Clock) -> None:
-    """It may have lost chunks; what it refuses is asked of others."""
-    swarm = Swarm(SIZE)
-    poor = swarm.add(has=[1, 2, 3])
-    swarm.add(seed=True, up=MIB)
-    peer = swarm.add(down=100 * MIB)
-    assert poor.store is not None
-    whole = poor.offer.chunks
-    poor.offer.chunks = None
-    poor.find = lambda name, b3=None: poor.offer  # type: ignore[method-assign]
-
-    async def forget() -> None:
-        await trio.sleep(0.2)
-        poor.offer.chunks = whole
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(forget)
-        await swarm.run()
-    check_done(peer)
-    assert not peer.failed
 
 
 # --- failures ---
@@ -525,137 +318,6 @@ async def test_one_who_refuses_every_chunk_is_not_asked_for_ever(autojump_clock:
     assert odd.verbs.count(b"GET") <= 20
 
 
-# --- partial holders ---
-
-
-async def test_partial_holders_give_what_they_have(autojump_clock: Clock) -> None:
-    swarm = Swarm(SIZE)
-    swarm.add(has=range(8))
-    swarm.add(has=range(6, 15))
-    swarm.add(has=range(14, 20))
-    peer = swarm.add()
-    await swarm.run()
-    check_done(peer)
-    assert not peer.failed
-
-
-async def test_a_seed_gives_only_what_partial_holders_do_not(autojump_clock: Clock) -> None:
-    swarm = Swarm(SIZE)
-    swarm.add(has=range(15), up=8 * MIB)
-    seed = swarm.add(seed=True, up=8 * MIB)
-    peer = swarm.add(down=100 * MIB)
-    await swarm.run()
-    check_done(peer)
-    assert peer.fetch is not None
-    assert peer.fetch.sources[seed.address].fetched <= 6 * MIN_CHUNK
-
-
-async def test_what_a_partial_holder_gains_is_followed(autojump_clock: Clock) -> None:
-    swarm = Swarm(SIZE)
-    part = swarm.add(has=[0])
-    peer = swarm.add()
-
-    async def gain() -> None:
-        await swarm.barrier.wait()
-        for index in range(1, 20):
-            await trio.sleep(0.5)
-            part.gain(index)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(gain)
-        took = await swarm.run()
-    check_done(peer)
-    assert took == pytest.approx(19 * 0.5, abs=0.2)
-
-
-async def test_a_broken_watch_is_made_again(autojump_clock: Clock) -> None:
-    """The second connection breaks; the first one has nothing to tell."""
-    swarm = Swarm(SIZE)
-    part = swarm.add(has=[0])
-    peer = swarm.add()
-
-    async def gain() -> None:
-        await swarm.barrier.wait()
-        await trio.sleep(1)
-        for connection in connections[1:]:
-            connection.abort()
-        part.gain(*range(1, 20))
-
-    connections = recorded_connections(part)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(gain)
-        took = await swarm.run()
-    check_done(peer)
-    assert len(connections) == 3
-    assert took < 2 + VIRTUAL.retry_pause
-
-
-def recorded_connections(peer: Peer) -> list[Connection]:
-    """Every connection that a peer has taken so far, in order."""
-    taken: list[Connection] = []
-    server = UploadServer(peer, peer.swarm.limits, peer.report)
-
-    async def serve(connection: Connection) -> None:
-        taken.append(connection)
-        await server.serve(connection)
-
-    peer.handler = serve
-    return taken
-
-
-async def test_two_who_have_half_each_complete_each_other(autojump_clock: Clock) -> None:
-    swarm = Swarm(SIZE)
-    one, two = swarm.add(), swarm.add()
-    assert one.store is not None
-    assert two.store is not None
-    one.store.chunks.add_ranges([(0, 9)])
-    two.store.chunks.add_ranges([(10, 19)])
-    one.store.hashes = swarm.truth.hashes  # the other asks for the list
-    one.offer.hashes = swarm.truth.hashes
-    await swarm.run()
-    check_done(one)
-    check_done(two)
-
-
-async def test_who_has_nothing_makes_room_for_who_has(autojump_clock: Clock) -> None:
-    """More useless holders than there are places, and the only seed comes last."""
-    swarm = Swarm(SIZE)
-    peer = swarm.add()
-    for _ in range(2 * VIRTUAL.max_chunk_sources):
-        swarm.add(has=[])
-    swarm.add(seed=True, delay=1)
-    took = await swarm.run()
-    check_done(peer)
-    assert took < 1 + 3 * VIRTUAL.idle_holder
-    assert not peer.failed
-
-
-async def test_a_disputed_size_is_held_to_while_who_agrees_waits_for_our_own_limit(
-    autojump_clock: Clock,
-) -> None:
-    swarm = Swarm(MIN_CHUNK - 7)
-    digits = b"SIZE %d" % swarm.truth.content.size
-    add_odd(swarm, twisting(b"STAT", lambda request, answer: answer.replace(digits, b"SIZE 7")))
-    swarm.add(seed=True)
-    peer = swarm.add(limit_down=MIN_CHUNK / 5)
-    took = await swarm.run()
-    check_done(peer)
-    assert VIRTUAL.hedge_after < took < VIRTUAL.first_byte_timeout
-
-
-async def test_who_claims_to_have_all_cannot_take_all_places(autojump_clock: Clock) -> None:
-    limits = replace(VIRTUAL, max_chunk_sources=2)
-    swarm = Swarm(SIZE, limits)
-    for _ in range(3):
-        add_odd(swarm, trickling(20_000.0))
-    partial = swarm.add(has=range(20), up=RATE, down=RATE)
-    peer = swarm.add()
-    assert await swarm.run() < 10
-    check_done(peer)
-    assert peer.fetch is not None
-    assert peer.fetch.sources[partial.address].fetched > 15 * MIN_CHUNK
-
-
 # --- the disk, cancellation ---
 
 
@@ -697,23 +359,3 @@ async def test_cancelled_at_any_time_what_was_proved_is_there(autojump_clock: Cl
         nursery.cancel_scope.cancel()
     assert store.chunks.complete
     assert sorted(store.writes) == sorted(set(range(20)) - before)
-
-
-def fetch_of(content: Content, store: SharedStore, swarm: Swarm | None = None, peer: Peer | None = None) -> ChunkFetch:
-    async def refresh() -> list[PeerEntry]:
-        await trio.lowlevel.checkpoint()
-        return []
-
-    events: list[Event] = []
-    return ChunkFetch(
-        content,
-        swarm.holders() if swarm else [],
-        store,
-        network=peer.network if peer else Swarm(0).network,
-        limits=VIRTUAL,
-        rng=random.Random(1),
-        own=set,
-        refresh=refresh,
-        gained=lambda: None,
-        report=events.append,
-    )
