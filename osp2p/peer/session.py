@@ -105,6 +105,7 @@ class Session:
         self._told: dict[Offer, int] = {}
         self._open: tuple[Offer, int] | None = None
         self._sent = 0
+        self._served_at = float("-inf")
         self._given: tuple[Offer | None, int] = (None, 0)
         self.ended = False
 
@@ -135,11 +136,18 @@ class Session:
         await self.flush()
 
     async def _next_line(self) -> bytes | None:
-        """The next request. What is waiting to be sent goes out before this waits."""
+        """The next request. What is waiting to be sent goes out before this waits.
+
+        A file does not stay open for who asks for nothing more: it may be one that has been removed to free its space.
+        """
         line = self.lines.buffered_line()
         if line is None:
             await self.flush()
             idle_until = trio.current_time() + self.limits.idle_timeout
+            if self._open is not None:
+                with trio.move_on_at(self._served_at + self.limits.served_grace):
+                    return await self.lines.read_line(idle_until, self.limits.line_timeout)
+                self._close_file()
             line = await self.lines.read_line(idle_until, self.limits.line_timeout)
         return line
 
@@ -260,6 +268,7 @@ class Session:
                 self._tell_sent(offer, error)
                 raise
             self._sent += length
+            self._served_at = trio.current_time()
 
     def _file(self, offer: Offer) -> int:
         """The open file of an offer; the last one stays open for the next request."""

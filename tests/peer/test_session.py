@@ -672,6 +672,28 @@ async def test_every_file_is_closed_whatever_happens(world: World) -> None:
             os.fstat(fd)
 
 
+async def test_a_file_does_not_stay_open_for_who_asks_for_nothing_more(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Not even for one who says now and then that he is there: it may have been removed to free its space."""
+    request = b"GET " + QUOTED + b" OSP2P/2 range=0-9\n"
+    async with world.connect() as connection:
+        for _ in range(3):
+            await connection.send(request)
+            await receive(connection, len(b"DATA 10\n200 here it comes\n") + 10)
+            await trio.sleep(LIMITS.served_grace / 2)
+        assert len(world.opened) == 1, "from request to request it stays open"
+        for _ in range(3):
+            await connection.send(b"\n")
+            await trio.sleep(LIMITS.served_grace / 2)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(world.opened[0])
+        assert [event.sent for event in world.events if isinstance(event, Uploaded)] == [30]
+        await connection.send(request)
+        await receive(connection, len(b"DATA 10\n200 here it comes\n") + 10)
+        assert len(world.opened) == 2
+
+
 async def test_what_was_sent_is_reported_once_for_each_file(world: World) -> None:
     await world.ask(*[b"GET " + QUOTED + b" OSP2P/2 range=0-9"] * 3)
     uploads = [event for event in world.events if isinstance(event, Uploaded)]
