@@ -53,8 +53,9 @@ class Maintenance:
         self._round_pause = _FIRST_ROUND
         #: Where there should be nodes, and whether one with a fitting id has answered there.
         self.joins: dict[Address, bool] = {}
-        #: Neighbours of earlier runs, and those of this one that fell silent, those that did last at the end.
+        #: Neighbours of earlier runs that have not answered in this one, and those of this one that fell silent.
         self._earlier: dict[Address, Contact] = {}
+        self._lost: dict[Address, Contact] = {}
         self._pause = engine.limits.join_first
         self._asking = 0
         self._filling = False
@@ -78,7 +79,7 @@ class Maintenance:
             joins: where there should be nodes.
             saved: neighbours of an earlier run, those that answered last first; each must answer to be one again.
         """
-        self._earlier.update((contact.address, contact) for contact in reversed(saved))
+        self._earlier.update((contact.address, contact) for contact in saved)
         self._engine.named.update(self._earlier)
         self.add_joins(joins, now)
         self._round(now)
@@ -107,22 +108,26 @@ class Maintenance:
 
         def ended(answer: Response | Failure | None, then: float) -> None:
             self._asking -= 1
-            if isinstance(answer, Response) and (address in self.joins or address in self._earlier):
-                self._go_over(answer, address, then)
-            if isinstance(answer, Failure) and answer.network not in (b"", self._engine.network):
+            if isinstance(answer, Response):
+                self._note_answer(answer, address, then)
+            elif isinstance(answer, Failure) and answer.network not in (b"", self._engine.network):
                 self.other_network = address
                 self._changed()
-            if isinstance(answer, Response) and address in self.joins:
-                reached, self.joins[address] = (
-                    self.joins[address],
-                    self._engine.is_fit(Contact(answer.sender, address)),
-                )
-                if not reached and self.joins[address] and self.connected:
-                    self._fill(then)  # there may be a whole network behind it
-            elif isinstance(answer, Response) and self._earlier.pop(address, None) is not None and self.connected:
-                self._fill(then)  # behind one that was lost, too
 
         self._engine.ask(address, b"find_node", arguments, now, ended)
+
+    def _note_answer(self, answer: Response, address: Address, now: float) -> None:
+        """Take note of somebody at an address that was given, or that somebody had whom we knew, or that was named."""
+        is_back = self._earlier.pop(address, None) is not None
+        is_back = self._lost.pop(address, None) is not None or is_back
+        if address in self.joins:
+            is_fit = self._engine.is_fit(Contact(answer.sender, address))
+            is_back = is_back or (is_fit and not self.joins[address])
+            self.joins[address] = is_fit
+        if is_back and self.connected:
+            self._fill(now)  # there may be a whole network behind it
+        if is_back or address in self.joins:
+            self._go_over(answer, address, now)
 
     def _go_over(self, answer: Response, source: Address, now: float) -> None:
         """Ask the nodes of the other family that an answer names, as long as we know nobody there (BEP 32)."""
@@ -139,9 +144,8 @@ class Maintenance:
     def _try_to_join(self, now: float) -> None:
         for address in self.joins:
             self._ask(address, now)
-        for address in self._earlier:
-            if address not in self.joins:
-                self._ask(address, now)
+        for address in self._once_known():
+            self._ask(address, now)
 
     def _note_connection(self, now: float) -> None:
         if not self.connected and any(len(family.table) for family in self._engine.families.values()):
@@ -152,10 +156,14 @@ class Maintenance:
             self._changed()
 
     def _note_loss(self, contact: Contact) -> None:
-        self._earlier.pop(contact.address, None)
-        self._earlier[contact.address] = contact
-        if len(self._earlier) > self._engine.limits.max_saved_contacts:
-            del self._earlier[next(iter(self._earlier))]
+        self._lost.pop(contact.address, None)
+        self._lost[contact.address] = contact
+        if len(self._lost) > self._engine.limits.max_saved_contacts:
+            del self._lost[next(iter(self._lost))]
+
+    def _once_known(self) -> list[Address]:
+        """Where neighbours were that are none now, beside the addresses that were given."""
+        return [address for address in {**self._earlier, **self._lost} if address not in self.joins]
 
     def _on_new_id(self, family: Family, now: float) -> None:
         self._engine.counts["new ids"] += 1
@@ -215,15 +223,18 @@ class Maintenance:
     # --- looking after neighbours ---
 
     def contacts_to_save(self) -> list[Contact]:
-        """Who is worth remembering for the next start: neighbours, those that answered last first; then earlier ones.
+        """Who is worth remembering for the next start: neighbours, those that answered last first; then who was one.
 
-        While our own network is down they all fall silent, one after the other, and are no neighbours any more.
+        While our own network is down they all fall silent, one after the other, and are no neighbours any more. Who did
+        not answer in all of this run is forgotten, unless nobody did.
         """
         families = self._engine.families.values()
         found = [neighbour for family in families for neighbour in family.table if not neighbour.failures]
         found.sort(key=lambda neighbour: neighbour.heard, reverse=True)
         contacts = {neighbour.contact.address: neighbour.contact for neighbour in found}
-        contacts = {**contacts, **{a: c for a, c in reversed(self._earlier.items()) if a not in contacts}}
+        for contact in reversed(self._lost.values()):
+            contacts.setdefault(contact.address, contact)
+        contacts = contacts or self._earlier
         return list(contacts.values())[: self._engine.limits.max_saved_contacts]
 
     def _round(self, now: float) -> None:
@@ -253,7 +264,7 @@ class Maintenance:
 
     def _look_for_the_lost(self, now: float) -> None:
         """Ask a few who were neighbours once: they may be the others of a network that fell into parts."""
-        lost = [address for address in self._earlier if address not in self.joins]
+        lost = self._once_known()
         for address in [*self.joins, *self._engine.rng.sample(lost, min(K, len(lost)))]:
             self._ask(address, now)
 

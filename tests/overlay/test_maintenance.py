@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from osp2p.limits import DEFAULT
+from osp2p.overlay.compact import Contact
 from osp2p.overlay.simulation import HonestNode, World
 from osp2p.wire.address import Address
 
@@ -146,6 +147,22 @@ def test_a_network_that_fell_into_parts_becomes_one_again() -> None:
         assert not any(knows(one, other) for one in left for other in right)
     world.run(world.now + 2 * DEFAULT.neighbour_quiet)
     assert all(knows(one, other) for one in nodes for other in nodes if one is not other)
+
+
+def test_who_does_not_answer_in_a_whole_run_is_not_remembered_for_the_next() -> None:
+    world = World(14)
+    first = world.add_node([])
+    second = world.add_node([first.address])
+    world.run(20.0)
+    gone = Contact(bytes(20), world.new_address())
+    third = world.add_node([])
+    third.maintenance.start([], [gone], world.now)
+    world.run(world.now + 60)
+    assert third.maintenance.contacts_to_save() == [gone]  # it may be our own network that is down
+    third.maintenance.add_joins([first.address], world.now)
+    world.flush(third.address)
+    world.run(world.now + 60)
+    assert {contact.address for contact in third.maintenance.contacts_to_save()} == {first.address, second.address}
 
 
 def test_another_address_gives_another_id() -> None:
