@@ -64,6 +64,7 @@ class OptionParser(argparse.ArgumentParser):
         )
         self._words: tuple[str, str, int, int | None] | None = None
         self._bare: dict[str, str] = {}
+        self._elsewhere: dict[str, str] = {}
         self.add_argument("-h", "--help", action=_Help, nargs=0, help="show this and end")
 
     def add_words(self, dest: str, metavar: str, help: str, least: int, most: int | None = None) -> None:
@@ -82,6 +83,10 @@ class OptionParser(argparse.ArgumentParser):
         argparse alone would take the next word for the value.
         """
         self._bare[option] = f"{option}={value}"
+
+    def add_elsewhere(self, option: str, hint: str) -> None:
+        """Refuse an option that others of our commands have with a sentence of its own."""
+        self._elsewhere[option] = hint
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Read a command line without its command. Behind ``--`` everything is a word.
@@ -140,7 +145,11 @@ class OptionParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
-        if near := self._nearest(message.split()) if _UNKNOWN_OPTION[0] in message else []:
+        unknown = message.split() if _UNKNOWN_OPTION[0] in message else []
+        for option, hint in self._elsewhere.items():
+            if option in (word.partition("=")[0] for word in unknown):
+                raise UsageError(f"{option} is not for {self.prog}: {hint}; see {self.prog} --help")
+        if near := self._nearest(unknown):
             hint = f"did you mean {' or '.join(near)}? ({self.prog} --help lists them)"
             raise UsageError(f"{escape(message)}: {hint}")
         if self._words is not None and any(sign in message for sign in _UNKNOWN_OPTION):

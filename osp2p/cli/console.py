@@ -79,8 +79,8 @@ class Console:
 
     @property
     def shows_bars(self) -> bool:
-        """Whether progress may be drawn: standard error is a terminal that somebody looks at."""
-        return self.err.isatty() and not self.json and not self.quiet
+        """Whether progress may be drawn: standard error is a terminal that somebody looks at, and can be drawn on."""
+        return self.err.isatty() and os.environ.get("TERM") != "dumb" and not self.json and not self.quiet
 
     def say(self, *lines: str) -> None:
         """Write lines of data.

@@ -81,6 +81,9 @@ class Display:
             )
         elif isinstance(event, TransferProgress) and self._bars is None:
             self._show_whole()
+        if isinstance(event, TransferDone) and (there := self._beside(event)) is not None:
+            text = f"{escape(str(there))} has other content, and stays: --force replaces it"
+            self._console.note(f"{escape(event.name)}: {text}")
         if self._verbose:
             for detail in detail_lines(event):
                 self._console.note(detail)
@@ -117,6 +120,11 @@ class Display:
             self._console.say(line)
         else:
             self._console.note(line)
+
+    def _beside(self, event: TransferDone) -> Path | None:
+        """What was in the way of a file that has arrived beside it."""
+        target = self._targets.get(event.name)
+        return target if target is not None and target != event.path and not self._data_is_files else None
 
     def _kept(self, event: Event) -> Path | None:
         """Where what has arrived of a file is kept that failed."""

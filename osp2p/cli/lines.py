@@ -179,7 +179,7 @@ def _done(event: TransferDone) -> str:
         return f"{name}, here already, {proof}"
     if event.size == 0:
         return f"{name}, {proof}"
-    givers = sum(source.fetched > 0 for source in event.sources)
+    givers = len({source.address for source in event.sources if source.fetched})
     rate = format_rate(event.size - event.resumed, event.seconds)
     resumed = f", {format_size(event.resumed)} of it from before" if event.resumed else ""
     return f"{name} from {count_of(givers, 'source')} at {rate}{resumed}, {proof}"

@@ -208,6 +208,7 @@ def who_parser() -> OptionParser:
         "List the peers that are logged in: address and alias.",
         [("osp2p who -t 192.0.2.7", "who is there")],
     )
+    parser.add_elsewhere("--join", "peers log in at trackers alone, and `osp2p overlay` shows neighbours")
     add_tracker_option(parser)
     add_common_options(parser)
     return parser
@@ -222,6 +223,7 @@ def checksum_parser() -> OptionParser:
         [("osp2p checksum cat.jpg", "what the tracker says; `osp2p md5 cat.jpg` tells of a file here")],
     )
     parser.add_words("name", "NAME", "a file's name as `osp2p ls` shows it", 1, 1)
+    parser.add_elsewhere("--join", "only trackers know it, and `osp2p find NAME --join HOST:PORT` prints the b3")
     add_tracker_option(parser)
     add_common_options(parser)
     return parser
@@ -254,6 +256,7 @@ def link_parser() -> OptionParser:
         "b3 is BLAKE3 over the hashes of the file's chunks: it is not what b3sum prints.",
     )
     parser.add_words("name", "NAME", "a file's name as `osp2p ls` shows it, or a path with a / in it", 1, 1)
+    parser.add_elsewhere("--join", "`osp2p find NAME --join HOST:PORT` prints links that need no tracker")
     add_tracker_option(parser)
     add_common_options(parser)
     return parser

@@ -125,7 +125,9 @@ class World:
             )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    async def run_on_terminal(self, *words: str | bytes, cwd: Path | None = None) -> tuple[int, bytes]:
+    async def run_on_terminal(
+        self, *words: str | bytes, cwd: Path | None = None, **environment: str
+    ) -> tuple[int, bytes]:
         """Run a command on a terminal of its own. Returns: the exit code, and all that the terminal was sent."""
         ours, theirs = os.openpty()
         shown = bytearray()
@@ -145,7 +147,7 @@ class World:
                     done = await trio.run_process(
                         [*OSP2P, *words],
                         cwd=cwd or self.directory,
-                        env=self._environment({}),
+                        env=self._environment(environment),
                         stdout=theirs,
                         stderr=theirs,
                         check=False,

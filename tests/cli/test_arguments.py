@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from osp2p.cli.arguments import TRACKER_VARIABLE, HelpWanted, OptionParser, UsageError, chosen_trackers
 from osp2p.cli.main import COMMANDS, OLD_PEER, OLD_TRACKER
-from osp2p.cli.parsers import get_parser, old_peer_parser, old_tracker_parser, tracker_parser
+from osp2p.cli.parsers import get_parser, link_parser, old_peer_parser, old_tracker_parser, tracker_parser, who_parser
 
 PARSERS = [command.parser for command in (*COMMANDS.values(), OLD_TRACKER, OLD_PEER)]
 
@@ -81,6 +81,9 @@ def test_the_peer_of_2007(
         (get_parser, ["a", "--require"], "unrecognized arguments: --require: did you mean --require-verified?"),
         (get_parser, ["a", "--limit", "5"], "did you mean --limit-up or --limit-down?"),
         (get_parser, ["a", "--max-sise=3"], "did you mean --max-size? (osp2p get --help lists them)"),
+        (link_parser, ["a", "--join", "192.0.2.7"], "--join is not for osp2p link: `osp2p find NAME --join"),
+        (who_parser, ["--join=192.0.2.7"], "--join is not for osp2p who: peers log in at trackers"),
+        (who_parser, ["--joi=192.0.2.7"], "unrecognized arguments: --joi"),
         (tracker_parser, ["--prot", "5"], "did you mean --port?"),
         (tracker_parser, ["x"], "unrecognized arguments: x"),
         (tracker_parser, ["--", "x"], "x is one word too many"),

@@ -142,11 +142,13 @@ async def test_get_again_changes_nothing_and_other_content_stays(world: World, p
     assert (again.code, b"here already" in again.out) == (0, True)
     beside = await world.run("get", "dog.txt", cwd=here)
     assert b"dog.txt -> dog.txt~1~" in beside.out
+    assert beside.err == b"dog.txt: dog.txt has other content, and stays: --force replaces it\n"
     assert ((here / "dog.txt").read_bytes(), (here / "dog.txt~1~").read_bytes()) == (b"mine", b"woof")
     once_more = await world.run("get", "dog.txt", cwd=here)
     assert b"dog.txt -> dog.txt~1~: 4 B, here already, verified by" in once_more.out
     assert not (here / "dog.txt~2~").exists()
-    assert (await world.run("get", "--force", "dog.txt", cwd=here)).code == 0
+    forced = await world.run("get", "--force", "dog.txt", cwd=here)
+    assert (forced.code, forced.err) == (0, b"")
     assert (here / "dog.txt").read_bytes() == b"woof"
 
 
@@ -296,6 +298,14 @@ async def test_a_terminal_sees_bars(world: World, photos: Program) -> None:
     code, shown = await world.run_on_terminal("get", "cat.jpg", "dog.txt", "-o", "new/")
     assert code == 0
     assert b"of 2 files" in shown
+    assert b"\x1b" in shown
+    assert shown.count(b"verified by") == 2
+
+
+async def test_a_terminal_that_cannot_be_drawn_on_sees_lines(world: World, photos: Program) -> None:
+    code, shown = await world.run_on_terminal("get", "cat.jpg", "dog.txt", "-o", "new/", TERM="dumb")
+    assert code == 0
+    assert b"\x1b" not in shown
     assert shown.count(b"verified by") == 2
 
 

@@ -26,6 +26,10 @@ GIVER = Source(b"anna", AT, 600)
             TransferDone(b"a", Path("a~1~"), 600, 0, 0, "md5", 2.0, already=True),
             "a -> a~1~: 600 B, here already, verified by MD5",
         ),
+        (
+            TransferDone(b"a", Path("a"), 600, 900, 0, "b3", 2.0, sources=(GIVER, Source(b"anna", AT, 300))),
+            "a -> a: 600 B from 1 source at 300 B/s, verified by B3",
+        ),
         (TransferDone(b"a", Path("a"), 0, 0, 0, None, 2.0), "a -> a: 0 B, unverified: no checksum known"),
         (
             TransferDone(b"a", Path("a"), 600, 200, 400, "b3", 1.0, sources=(GIVER,)),
