@@ -17,7 +17,7 @@ from osp2p.content.chunks import HASH_LENGTH, ChunkMap, chunk_bounds, chunk_coun
 from osp2p.content.digest import Cancelled
 from osp2p.content.journal import JournalHeader, JournalState, JournalWriter, read_boot_id, read_journal
 from osp2p.content.store import Room, Target, write_all
-from osp2p.errors import ChecksumMismatch, ContentChanged, LocalProtocolError, RemoteProtocolError
+from osp2p.errors import ChecksumMismatch, ContentChanged, LocalProtocolError, RemoteProtocolError, StoreError
 from osp2p.limits import MIB
 from osp2p.net.errors import disk_error, disk_errors
 
@@ -206,6 +206,7 @@ class ChunkStore:
         if not self.chunks.complete:
             raise LocalProtocolError("a file that lacks chunks is not complete")
         try:
+            self._check_length()
             final = await self._target.publish(self._target.partial, self.fd, force=force, sync=sync)
         except BaseException:
             if self._target.keep:
@@ -213,6 +214,13 @@ class ChunkStore:
             raise
         self.close()
         return final
+
+    def _check_length(self) -> None:
+        """See whether the file is as long as it was made. Raises: StoreError: somebody else has written to it."""
+        with disk_errors(self._target.label):
+            length = os.fstat(self.fd).st_size
+        if length != self.size:
+            raise StoreError(f"{self._target.label}: another program has changed {self._target.partial}")
 
     def _doubt(self) -> None:
         """Have a later fetch hash everything before it believes it, as if the system had been started anew.
@@ -244,6 +252,7 @@ class ChunkStore:
             StoreError.
         """
         self.close()
+        self.fd = -1
         with disk_errors(self._target.label):
             _reset(self._target)
 
@@ -256,6 +265,8 @@ class ChunkStore:
         Cancellation: all is as it was.
         """
         here = os.fstat(self.fd).st_size
+        if here > self.size:
+            os.ftruncate(self.fd, self.size)
         proved = [index for index in dict.fromkeys(state.proved) if sum(chunk_bounds(self.size, index)) <= here]
         path = self._target.journal
         self.hashes = state.hashes
@@ -296,17 +307,15 @@ async def open_chunks(
     if target.close_chunks is not None:
         target.close_chunks()
     with disk_errors(target.label):
-        store = ChunkStore(target, size, b3, boot or _this_boot(), first_serial)
         state = _read_journal(target)
-        if state is None:
-            if not target.fresh:
-                _reset(target)
-        elif (state.header.size, state.header.b3) == (size, b3):
-            await store.resume(state)
-        elif start_anew or not state.proved:
-            _reset(target)
-        else:
+        is_same = state is not None and (state.header.size, state.header.b3) == (size, b3)
+        if state is not None and state.proved and not (is_same or start_anew):
             raise ContentChanged(f"{target.path}: the partial file that is here belongs to another content")
+        if not is_same and (state is not None or os.fstat(target.lock_fd).st_size):
+            _reset(target)
+        store = ChunkStore(target, size, b3, boot or _this_boot(), first_serial)
+        if state is not None and is_same:
+            await store.resume(state)
     store.check_room()
     return store
 
@@ -343,7 +352,7 @@ def _reset(target: Target) -> None:
     with suppress(FileNotFoundError):
         os.unlink(target.journal)
     target.keep = False
-    os.ftruncate(target.lock_fd, 0)
+    target.renew()
 
 
 async def _prove_again(target: Target, size: int, hashes: bytes | None, indexes: list[int]) -> list[int]:

@@ -237,8 +237,26 @@ class Target:
             return
         self.keep = os.path.exists(self.journal)
         _unlink(self.renewed_journal)
-        for number in range(1, _MAX_STALE):
+        for number in range(1, _MAX_STALE + 1):
             _unlink(self._beside(partial_name(self._base, number)))
+
+    def renew(self) -> None:
+        """Put an empty file in the place of the locked one. Whoever has that open, to serve from it, reads what it was.
+
+        Raises:
+            TargetLocked: somebody has locked what only we can have made.
+            OSError: as open(2), flock(2) and rename(2); all is as it was.
+        """
+        path = self._beside(partial_name(self._base, _MAX_STALE))
+        _unlink(path)  # left by a process that died: we hold the lock
+        fd, _ = open_locked(path, self.path)
+        try:
+            os.rename(path, self.partial)
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(self.lock_fd)
+        self.lock_fd = fd
 
     def check_size(self, size: int) -> None:
         """See whether a file may be so large.

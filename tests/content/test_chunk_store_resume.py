@@ -22,9 +22,11 @@ from osp2p.content import chunk_store
 from osp2p.content.chunk_store import Partial, open_chunks, read_partial
 from osp2p.content.chunks import MIN_CHUNK, chunk_bounds
 from osp2p.content.digest import Cancelled
+from osp2p.content.journal import JournalWriter
 from osp2p.content.store import open_target
 from osp2p.errors import (
     ContentChanged,
+    DiskFull,
     StoreError,
     TargetLocked,
 )
@@ -363,3 +365,62 @@ async def test_who_did_not_hear_what_the_disk_says_hashes_again(tmp_path: Path) 
     lose(target, 4)
     with open_target(target, LIMITS) as opened:
         assert list((await open_content(opened, FIVE)).chunks) == [0, 1, 2, 3]
+
+
+async def test_another_content_takes_nothing_over_from_one_that_could_not_be_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, header: object) -> JournalWriter:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    small = Content(1000)
+    with open_target(tmp_path / "a", LIMITS) as opened:
+        store = await open_content(opened, FIVE)
+        store.set_hashes(FIVE.hashes)
+        with monkeypatch.context() as patch, pytest.raises(DiskFull):
+            patch.setattr(JournalWriter, "begin", full)
+            store.put(4, FIVE.chunk(4))
+        store = await open_content(opened, small)
+        store.put(0, small.data)
+        await store.commit()
+    assert (tmp_path / "a").read_bytes() == small.data
+
+
+async def test_who_reads_chunks_that_are_thrown_away_reads_what_they_were(tmp_path: Path) -> None:
+    with open_target(tmp_path / "a", LIMITS) as opened:
+        store = await open_content(opened, FIVE)
+        store.set_hashes(FIVE.hashes)
+        store.put(0, FIVE.chunk(0))
+        served = store.open_served()
+        store = await open_content(opened, OTHER, start_anew=True)
+        store.set_hashes(OTHER.hashes)
+        store.put(0, OTHER.chunk(0))
+        assert os.pread(served, MIN_CHUNK, 0) == FIVE.chunk(0)
+        os.close(served)
+        for index in range(1, 5):
+            store.put(index, OTHER.chunk(index))
+        store.discard()
+        with pytest.raises(StoreError):
+            store.open_served()
+        with pytest.raises(TargetLocked), open_target(tmp_path / "a", LIMITS):
+            raise AssertionError("the file that took the place of the locked one is locked, too")
+    assert everything(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", [FIVE.size + 1, FIVE.size - 1])
+async def test_a_partial_file_of_another_length_gets_no_final_name(tmp_path: Path, length: int) -> None:
+    target = tmp_path / "a"
+    with open_target(target, LIMITS) as opened:
+        store = await open_content(opened, FIVE)
+        store.set_hashes(FIVE.hashes)
+        for index in range(5):
+            store.put(index, FIVE.chunk(index))
+        os.truncate(partial_path(target), length)
+        with pytest.raises(StoreError, match="another program"):
+            await store.commit()
+    with open_target(target, LIMITS) as opened:
+        store = await open_content(opened, FIVE)
+        for index in store.chunks.missing():
+            store.put(index, FIVE.chunk(index))
+        await store.commit()
+    assert target.read_bytes() == FIVE.data
