@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 from osp2p.content.chunks import content_id
 from osp2p.content.digest import Digests, FileDigest, FileState
 from osp2p.errors import RemoteProtocolError
+from osp2p.net.errors import describe
 
 #: Longest chunk list in bytes that `load` brings along; a longer one is read when somebody asks for it.
 MAX_LOADED_HASHES = 4096
@@ -182,12 +183,15 @@ class HashCache:
                     with self._connection:
                         return work(self._connection)
                 except (sqlite3.Error, OSError, ValueError) as error:
-                    self.problem = f"the hash cache {self._path}: {error}"
+                    self.problem = self._describe(error)
                     self._close()
                     if attempt or not self._remove_damaged(error):
                         return otherwise
                     self.problem = None
             return otherwise
+
+    def _describe(self, error: Exception) -> str:
+        return f"the hash cache {self._path}: {describe(error) if isinstance(error, OSError) else error}"
 
     def _open(self) -> sqlite3.Connection:
         """Open the file, make what is missing in it, and drop the oldest entries if there are too many."""
@@ -198,7 +202,7 @@ class HashCache:
             except (sqlite3.OperationalError, OSError) as error:
                 if _is_damage(error) or getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":
                     raise
-                self.problem = f"the hash cache {self._path}: {error}"
+                self.problem = self._describe(error)
                 self._path = None
         return self._connect(":memory:")
 

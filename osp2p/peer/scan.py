@@ -17,6 +17,7 @@ from osp2p.content.cache import CachedFile, collector_paused
 from osp2p.content.digest import Cancelled, FileState
 from osp2p.content.name import is_hidden, is_partial
 from osp2p.limits import Limits
+from osp2p.net.errors import describe
 from osp2p.peer.shared import SharedFile, is_beneath
 
 #: Permission bits that let everybody read.
@@ -144,7 +145,7 @@ class Scanner:
             try:
                 waiting += self._scan_directory(name, found, linked=linked)
             except OSError as error:
-                found.leave_out(name, f"the directory cannot be read: {error.strerror}")
+                found.leave_out(name, f"the directory cannot be read: {describe(error)}")
 
     def _scan_directory(self, directory: bytes, found: Found, *, linked: bool) -> list[tuple[bytes, bool]]:
         """Look at what is in one directory. Returns: the directories in it, each with whether a link leads there."""
@@ -169,7 +170,7 @@ class Scanner:
                 except FileNotFoundError:
                     continue  # removed while we looked: its directory's watch tells
                 except OSError as error:
-                    found.leave_out(name, f"it cannot be read: {error.strerror}")
+                    found.leave_out(name, f"it cannot be read: {describe(error)}")
         return below
 
     def _add_link(self, name: bytes, path: bytes, found: Found, *, linked: bool) -> None:

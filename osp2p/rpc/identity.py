@@ -85,7 +85,7 @@ def load_identity(path: Path) -> Identity:
         StoreError: it can be neither read nor made, others may read it, or it is no identity file.
     """
     try:
-        with disk_errors(str(path)):
+        with disk_errors(f"the identity {path} (--identity names another)"):
             path.parent.mkdir(parents=True, exist_ok=True)
             _make(path)
             return _read(path)

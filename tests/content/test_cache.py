@@ -189,7 +189,7 @@ def test_without_a_place_to_write_it_serves_this_process(caches: Caches, tmp_pat
         cache = caches(path)
         cache.store([(b"/x", digest_of())])
         assert cache.load_file(b"/x") is not None
-        assert (cache.problem is None) == (path is None)
+        assert cache.problem == (None if path is None else f"the hash cache {path}: file exists")
 
 
 def test_another_process_that_holds_the_lock_is_no_catastrophe(

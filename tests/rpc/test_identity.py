@@ -62,7 +62,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match=r"--identity names another.*: file exists"):
         load_identity(tmp_path / "file" / "identity")
     with pytest.raises(StoreError):
         load_identity(tmp_path)
