@@ -47,10 +47,12 @@ class Notifier:
 
     def tell(self, new: Peer) -> None:
         """Tell everybody who asked for it of a new peer; base peers are not told of IPv6 addresses."""
+        # What waits for many peers is one object: else ten thousand who do not listen would cost half a gigabyte.
+        hello, base = _write_notice(new.hello_line), _write_notice(new.base_line)
         for peer, queue in self._queues.items():
-            shown = new.hello_line if peer.hello else new.base_line
-            if shown and peer is not new:
-                queue.append(b"NOTIFY %s %s OSP2P\n" % tuple(shown.split()[1:3]))
+            notice = hello if peer.hello else base
+            if notice and peer is not new:
+                queue.append(notice)
                 self._make_ready(peer)
 
     def _make_ready(self, peer: Peer) -> None:
@@ -93,3 +95,8 @@ class Notifier:
                     connection.close()
         except NetworkError as error:
             logger.debug("cannot tell %s of a new peer: %s", peer.address, error)
+
+
+def _write_notice(shown: bytes) -> bytes:
+    """Write what is said of a new peer, out of its PEER line; b"" if that may not be shown."""
+    return b"NOTIFY %s %s OSP2P\n" % tuple(shown.split()[1:3]) if shown else b""

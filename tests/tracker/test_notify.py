@@ -96,6 +96,19 @@ async def test_nobody_is_told_of_itself_and_base_peers_not_of_ipv6(autojump_cloc
         assert new_ear.heard == [b"NOTIFY far [2001:db8::1]:9 OSP2P\n"]
 
 
+async def test_what_waits_for_many_is_kept_once() -> None:
+    """Who logs in many times, asks to be told and does not listen fills no memory with what others are called."""
+    notifier = Notifier(MemoryNetwork(HOME), Limits())
+    waiting = [make_peer(b"p%d" % number, 2000 + number, hello=number % 2 == 0) for number in range(1000)]
+    for peer in waiting:
+        notifier.subscribe(peer)
+    for number in range(200):
+        notifier.tell(make_peer(b"x" * 500, 4000 + number))
+    notices = [notice for queue in notifier._queues.values() for notice in queue]
+    assert len(notices) == 1000 * Limits().max_block_queue
+    assert len({id(notice) for notice in notices}) == 2 * Limits().max_block_queue
+
+
 async def test_a_peer_that_leaves_while_its_turn_begins_ends_nothing(autojump_clock: Any) -> None:
     network = MemoryNetwork(HOME)
     notifier = Notifier(network, Limits())
