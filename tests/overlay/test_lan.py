@@ -56,17 +56,17 @@ async def test_a_name_that_can_be_nobodys_ends_nothing() -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
-        async with open_overlay(OverlayOptions(network="lan test", lan=LOOPBACK)) as one:
+        async with open_overlay(OverlayOptions(network="lan test of names", lan=LOOPBACK)) as one:
             with trio.fail_after(20):
                 while not noticed.is_set():
                     await trio.to_thread.run_sync(_say_that_there_is, "two\x01._osp2p._udp.local.")
-            async with open_overlay(OverlayOptions(network="lan test", lan=LOOPBACK)) as two:
+            async with open_overlay(OverlayOptions(network="lan test of names", lan=LOOPBACK)) as two:
                 await two.wait_connected(20)
                 assert one.network == two.network
     finally:
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)
-    assert "two" in seen[0]
+    assert any("two" in text for text in seen)
 
 
 async def test_without_a_responder_nobody_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
