@@ -6,7 +6,8 @@ suspiciously much, since any size is only claimed; the first whole and proved co
 
 A peer of 2007 serves one connection at a time, so one that waits there keeps others out. Hence a holder that gives
 nothing is dropped once another gives, or when it is in the way of holders that nobody has asked yet: once, and it keeps
-its turn, because its silence proves nothing.
+its turn, because its silence proves nothing. Where as many give as may, and all of them next to nothing, the one that
+has given least makes room for one that nobody has asked yet.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _EVEN = 0.5
 
 #: From how many pieces on a rate tells anything: bursts now and then do not.
 _PIECES = 8
+
+#: Where all who give are slower than such a part of `slow_rate`, they make room for those who were never asked.
+_VERY_SLOW = 1 / 128
 
 #: A further holder tells something if it gives at least such a part of what the others gave before.
 _COUNTS = 0.3
@@ -86,6 +90,7 @@ class Race:
         self._seen: set[Address] = set()
         self._known: set[Address] = set()
         self._dropped_once: set[Address] = set()
+        self._asked: set[Address] = set()
         self._dropped: list[Runner] = []
         self._running: dict[Runner, None] = {}
         self._newest: Runner | None = None
@@ -123,7 +128,11 @@ class Race:
         if self.wake_at(now) > now:
             return None
         live = self._live(now)
-        if self._is_full(live) and (idle := self._idlest()) is not None:
+        if len(live) >= self._limits.max_sources_per_file:
+            least = min(live, key=lambda runner: runner.received)
+            live.remove(least)
+            self._make_room(least)
+        elif self._is_full(live) and (idle := self._idlest()) is not None:
             self._drop(idle, len(self._waiting))
         entry = self._waiting.pop(0)
         suspicion = bool(live) and self._gave_much(live)
@@ -132,6 +141,7 @@ class Race:
         beside = sum(other.rate(now) for other in live) if tells else None
         runner = Runner(entry, now, entry.address in self._dropped_once, suspicion, beside, last=now)
         self._running[runner] = None
+        self._asked.add(entry.address)
         self._newest = runner
         return runner
 
@@ -165,9 +175,7 @@ class Race:
         elif rate >= _COUNTS * before and others >= _EVEN * rate and runner.pieces >= _PIECES:
             self._link.show_full(others + rate)
             self._judged_at = now
-            self._leave(runner)
-            self._dropped.append(runner)
-            self._waiting.append(runner.entry)
+            self._make_room(runner)
 
     def ended(self, runner: Runner, *, again: bool = False) -> None:
         """Note that a holder is not asked any more; of one that was dropped that is known already.
@@ -195,7 +203,7 @@ class Race:
             return now
         live = self._live(now)
         if len(live) >= self._limits.max_sources_per_file:
-            return float("inf")
+            return self._replace_at(live, now)
         at = self._hedge_at(live, now) if live else self._newest_start + self._limits.connect_stagger
         if not self._is_full(live):
             return at
@@ -211,6 +219,16 @@ class Race:
         since = max(best.started, self._newest_start, self._judged_at) if is_slow else best.last
         on_trial = [runner.last for runner in live if runner.beside is not None]  # they are judged, or fall silent
         return max([since, *on_trial]) + self._limits.hedge_after
+
+    def _replace_at(self, live: list[Runner], now: float) -> float:
+        """When one of those who give should make room, since all are very slow: for one who was never asked.
+
+        Else a few who send a byte now and then would be all that is ever asked.
+        """
+        rate = max(max(runner.rate(now), runner.received / max(now - runner.started, 1e-3)) for runner in live)
+        if self._waiting[0].address in self._asked or rate >= _VERY_SLOW * self._link.slow_rate(self._limits.slow_rate):
+            return float("inf")
+        return max(*(runner.started for runner in live), self._judged_at) + self._limits.hedge_after
 
     @property
     def _newest_start(self) -> float:
@@ -241,6 +259,12 @@ class Race:
         self._dropped.append(runner)
         self._dropped_once.add(runner.entry.address)
         self._waiting.insert(turn, runner.entry)
+
+    def _make_room(self, runner: Runner) -> None:
+        """Drop a holder that gives too little. It is asked again when all others have been."""
+        self._leave(runner)
+        self._dropped.append(runner)
+        self._waiting.append(runner.entry)
 
     def _leave(self, runner: Runner) -> None:
         del self._running[runner]

@@ -68,6 +68,19 @@ async def test_a_dripper_is_given_up(
     assert LIMITS.rate_window <= trio.current_time() <= LIMITS.rate_window + 5
 
 
+@pytest.mark.parametrize("md5", [None, md5_of(CONTENT)])
+async def test_a_few_just_above_the_least_rate_keep_no_other_from_being_asked(
+    autojump_clock: MockClock, world: World, target: Target, md5: bytes | None
+) -> None:
+    for _ in range(2 * LIMITS.max_sources_per_file):
+        await world.add(trickles(CONTENT, 50, 0.25))
+    holders = list(world.holders)
+    fetch = world.fetch(target, md5, holders=[*holders, await world.add(gives(CONTENT))])
+    copy = await fetch.run()
+    assert content_of(copy) == CONTENT
+    assert trio.current_time() < 20
+
+
 async def test_who_begins_well_and_drips_then_is_given_up(
     autojump_clock: MockClock, world: World, target: Target
 ) -> None:

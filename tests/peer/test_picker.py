@@ -145,16 +145,16 @@ def test_a_silent_one_beside_slow_ones_makes_way_and_counts_until_then() -> None
 def test_beside_enough_givers_nobody_is_asked_in_a_silent_ones_place() -> None:
     made = race(9, replace(LIMITS, max_sources_per_file=2))
     (one,) = started(made, 0.0)
-    made.received(one, 10, 0.9)
+    made.received(one, 20_000, 0.9)
     (two,) = started(made, 1.0)
-    made.received(two, 10, 1.1)
-    made.received(one, 10, 2.0)
+    made.received(two, 20_000, 1.1)
+    made.received(one, 20_000, 2.0)
     (silent,) = started(made, 2.2)
-    made.received(one, 10, 2.9)
-    made.received(two, 10, 2.9)
+    made.received(one, 20_000, 2.9)
+    made.received(two, 20_000, 2.9)
     for tick in range(30, 60):
-        made.received(one, 10, tick * 0.1)
-        made.received(two, 10, tick * 0.1)
+        made.received(one, 20_000, tick * 0.1)
+        made.received(two, 20_000, tick * 0.1)
         assert not started(made, tick * 0.1)
     assert made.running == [one, two, silent]
 
@@ -205,10 +205,37 @@ def test_beside_a_slow_holder_others_are_asked_up_to_max_sources() -> None:
     runners = [slow]
     for tick in range(1, 200):
         for runner in runners:
-            made.received(runner, 10, tick * 0.1)
+            made.received(runner, 2000, tick * 0.1)
         runners += started(made, tick * 0.1)
         if tick * 0.1 < LIMITS.hedge_after:
             assert runners == [slow]
+    assert len(runners) == LIMITS.max_sources_per_file
+    assert made.take_dropped() == []
+
+
+def test_where_all_are_very_slow_each_is_asked_once() -> None:
+    """As many as may be asked at a time could else be all that ever are."""
+    made = race(50)
+    runners = started(made, 0.0)
+    for tick in range(1, 1000):
+        for runner in made.running:
+            made.received(runner, 100, tick * 0.1)
+        runners += started(made, tick * 0.1)
+        assert len(made.running) <= LIMITS.max_sources_per_file
+    assert len({runner.entry.address for runner in runners}) == len(runners) == 50
+    dropped = made.take_dropped()
+    assert len(dropped) == 50 - LIMITS.max_sources_per_file
+    assert max(runner.received for runner in dropped) < max(runner.received for runner in made.running)
+    assert made.wake_at(1000.0) == float("inf") or not made._live(1000.0)
+
+
+def test_beside_one_who_is_fast_enough_the_very_slow_stay() -> None:
+    made = race(50)
+    runners = started(made, 0.0)
+    for tick in range(1, 300):
+        for runner in made.running:
+            made.received(runner, 3000 if runner is runners[0] else 100, tick * 0.1)
+        runners += started(made, tick * 0.1)
     assert len(runners) == LIMITS.max_sources_per_file
     assert made.take_dropped() == []
 
@@ -416,8 +443,8 @@ behaviours = st.builds(
 )
 def test_invariants_of_a_whole_race(crowd: list[Behaviour], max_connecting: int, max_sources: int, seed: int) -> None:
     """Each holder runs once at a time and gets at most two turns, the second without being dropped, but for those that
-    were of no use beside others; no more run than the limits say; whenever the race says that it is time, it names
-    somebody; and every holder gets its turn."""
+    were of no use beside others, or made room for new ones; no more run than the limits say; whenever the race says
+    that it is time, it names somebody; and every holder gets its turn."""
     limits = replace(LIMITS, max_connecting=max_connecting, max_sources_per_file=max_sources)
     made = Race(limits, random.Random(seed))
     entries = holders(len(crowd))
@@ -437,7 +464,9 @@ def test_invariants_of_a_whole_race(crowd: list[Behaviour], max_connecting: int,
             turns[runner.entry.address] += 1
             running = [other.entry.address for other in made.running]
             assert len(set(running)) == len(running) <= max_connecting
-            assert not living or len(living) < max_sources
+            if living and len(living) >= max_sources:
+                assert turns[runner.entry.address] == 1, "one who gives makes room for a new one alone"
+                assert max(other.rate(now) for other in living) < limits.slow_rate / 128
         assert made.start(now) is None
         for runner in made.take_dropped():
             assert runner not in made.running
