@@ -394,7 +394,8 @@ class Limits:
     """Most holders of one file that are tried at a time until one gives a byte."""
 
     digest_patience: float = 1 * SECONDS
-    """How long a fetch waits for holders that have just begun to share to tell what proves the file."""
+    """How long a fetch waits for holders that have just begun to share to tell what proves the file: before it fetches
+    a copy that nothing proves, and behind it."""
 
     digest_recheck: float = 0.1 * SECONDS
     """How often it asks meanwhile."""

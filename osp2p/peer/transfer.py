@@ -207,7 +207,7 @@ class Transfer:
         Returns: the trackers' facts, with what proves the content if it became known in time.
         """
         facts = self._facts
-        until = self._started + self._limits.digest_patience
+        until = trio.current_time() + self._limits.digest_patience
         while is_being_hashed(facts) and trio.current_time() < until:
             await trio.sleep(self._limits.digest_recheck)
             facts = await self._around.facts()
@@ -359,14 +359,36 @@ class Transfer:
         )
         self._fetches.append(fetch)
         copy = await fetch.run()
-        proof = ("b3" if b3 else "md5") if copy.verified else None
+        proof = ("b3" if b3 else "md5") if copy.verified else await self._prove_late(copy.part)
         if proof is None and not self._options.force:
             there = await find_same_bytes(self._target, Path(copy.part.path), copy.size)
             if there is not None:
                 copy.part.discard()
                 return self._done(there, copy.size, proof, already=True)
         path = await copy.part.commit(force=self._options.force, sync=self._options.sync)
-        return self._done(path, copy.size, ("b3" if b3 else "md5") if copy.verified else None)
+        return self._done(path, copy.size, proof)
+
+    async def _prove_late(self, part: Part) -> str | None:
+        """Prove a copy of a file whose holder had just begun to share it, by what it has told the trackers meanwhile.
+
+        Returns: what proved it; None if nothing is known still.
+
+        Raises:
+            ChecksumMismatch: it is another content.
+            StoreError: the copy cannot be read.
+        """
+        if not is_being_hashed(self._facts):
+            return None
+        facts = await self._wait_for_proof()
+        if facts.b3 is None and facts.md5 is None:
+            return None
+        if facts.b3 is not None:
+            right = await verify_file(Path(part.path), facts.b3)
+        else:
+            right = (await digest_in_thread(Path(part.path))).digests.md5 == facts.md5
+        if not right:
+            raise ChecksumMismatch("what arrived is not what the trackers have come to know since")
+        return "b3" if facts.b3 else "md5"
 
     async def _fetch_chunks(
         self,

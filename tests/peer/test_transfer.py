@@ -147,6 +147,42 @@ async def fetch(
         return await transfer_of(world, facts, b3=b3, later=later, limits=limits, others=others).run()
 
 
+@pytest.mark.parametrize("told", ["b3", "md5", "both"])
+async def test_a_copy_is_proved_by_what_is_known_at_its_end(world: World, told: str) -> None:
+    await world.add(gives(DATA), v=b"2")
+    known = TrackerFacts(
+        tuple(holder.entry for holder in world.holders),
+        b3=None if told == "md5" else B3,
+        md5=None if told == "b3" else md5_of(DATA),
+        size=len(DATA),
+    )
+    asked: list[float] = []
+
+    async def later() -> TrackerFacts:
+        asked.append(trio.current_time())
+        return known if len(asked) > 2 else replace(known, b3=None, md5=None)
+
+    limits = replace(LIMITS, digest_patience=0.15, digest_recheck=0.1)
+    done = await fetch(world, TrackerFacts((), size=len(DATA)), later=later, limits=limits)
+    assert done.verified == ("md5" if told == "md5" else "b3")
+    assert done.path.read_bytes() == DATA
+
+
+async def test_a_copy_that_proves_wrong_at_its_end_is_not_kept(world: World) -> None:
+    await world.add(gives(bytes(len(DATA))), v=b"2")
+    known = TrackerFacts((world.holders[0].entry,), b3=B3, size=len(DATA))
+    asked: list[float] = []
+
+    async def later() -> TrackerFacts:
+        asked.append(trio.current_time())
+        return known if len(asked) > 2 else replace(known, b3=None)
+
+    limits = replace(LIMITS, digest_patience=0.15, digest_recheck=0.1)
+    with pytest.raises(ChecksumMismatch, match="come to know since"):
+        await fetch(world, TrackerFacts((), size=len(DATA)), later=later, limits=limits)
+    assert not any(path.name.startswith("film") for path in world.directory.iterdir())
+
+
 async def test_a_liar_that_speaks_osp2p_2_does_not_hide_an_old_holder(world: World) -> None:
     """The tracker puts the liar's b3 beside the MD5 of the old holder, since nothing contradicts it."""
     await world.add(gives(DATA))
