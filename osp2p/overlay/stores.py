@@ -6,6 +6,7 @@ Both are bounded, as a whole and by whoever put things here, and what is too old
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from osp2p.errors import MalformedDatagram
 from osp2p.limits import Limits
@@ -47,9 +48,8 @@ class PeerStore:
         self._forget(self._kept.expire(now))
         peers = self._by_key.get(key, {})
         if peer not in peers:
-            party = _party_of(peer)
-            same = sum(1 for other in peers if _party_of(other) == party)
-            if len(peers) >= self._limits.max_peers_per_key or same >= self._limits.max_peers_per_key_and_host:
+            full = len(peers) >= self._limits.max_peers_per_key
+            if full or _count_party(peers, peer) >= self._limits.max_peers_per_key_and_host:
                 raise MalformedDatagram("there are enough peers of this key", FULL)
         lost = self._kept.put((key, peer), None, owner_of(peer), now)
         if lost is None:
@@ -71,9 +71,12 @@ class PeerStore:
         return found if len(found) <= self._limits.max_values else rng.sample(found, self._limits.max_values)
 
 
-def _party_of(peer: Address) -> str:
-    """Whom a place among the peers of a key counts for: all ports of an address, and of IPv6 all that one host has."""
-    return network_of(peer.host) if peer.is_ipv6 else peer.host
+def _count_party(peers: Iterable[Address], peer: Address) -> int:
+    """How many peers have the address of one of them, or, in IPv6, are in its network, which one host may have."""
+    if not peer.is_ipv6:
+        return sum(1 for other in peers if other.host == peer.host)
+    network = network_of(peer.host)
+    return sum(1 for other in peers if other.is_ipv6 and network_of(other.host) == network)
 
 
 class ItemStore:
