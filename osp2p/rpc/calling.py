@@ -125,9 +125,11 @@ class Caller:
             raise NetworkFailed(f"{where}: what it says to be its address is none")
         request = _Request(self, to, method, write_call(method, ()), trio.current_effective_deadline())
         node = self._node(to)
-        result = await self._over(connection, node, request, kept=False)
-        known = (where, *(address for address in node.addresses if address != where))
-        node.addresses = known[: self._limits.max_contact_addresses]
+        # Whoever answers there may only pass on what the node says: he is not put before the places that it named.
+        is_place = not node.addresses or where in node.addresses
+        result = await self._over(connection, node, request, kept=False, keep=is_place)
+        known = dict.fromkeys((*node.addresses, where))
+        node.addresses = tuple(known)[: self._limits.max_contact_addresses]
         return to, await self._read(result, method, to)
 
     async def _read(self, result: bytes, method: str, to: str) -> Value:
@@ -185,18 +187,20 @@ class Caller:
             node.addresses = ()  # somebody else may be there by now, and claim to be it: the next call asks anew
             raise
 
-    async def _over(self, connection: CallConnection, node: _Node, request: _Request, *, kept: bool) -> bytes:
-        """Make a call over a connection, which is kept only if all goes well."""
+    async def _over(
+        self, connection: CallConnection, node: _Node, request: _Request, *, kept: bool, keep: bool = True
+    ) -> bytes:
+        """Make a call over a connection, which is kept only if all goes well, and if it may be."""
         try:
             call, line = request.signed()
             result = await connection.exchange(line, request.document, call, kept=kept)
         except BaseException:
             connection.close()
             raise
-        if self._nodes.get(request.to) is node:
+        if keep and self._nodes.get(request.to) is node:
             self._resting.add(request.to, connection)
         else:
-            connection.close()  # the node has been forgotten meanwhile, and nobody would find the connection again
+            connection.close()  # where the node has been forgotten meanwhile, nobody would find it again
         return result
 
     async def _connect(self, node: _Node, to: str, hints: Sequence[Address]) -> CallConnection:

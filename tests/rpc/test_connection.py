@@ -290,3 +290,44 @@ async def test_an_impostor_in_the_place_that_a_node_has_left_keeps_nobody_from_i
             assert await caller.calls.call(identity.address, "clock.add", 2, 3) == 5
             listener.close()
             nursery.cancel_scope.cancel()
+
+
+async def test_who_passes_on_what_a_node_says_is_not_put_in_its_place(
+    autojump_clock: MockClock, networks: Networks, directories: list[MemoryDirectory]
+) -> None:
+    """Anybody can announce a service, and prove with another node's answers that that node is there."""
+    relayed: list[bytes] = []
+
+    async def relay(connection: Connection) -> None:
+        onward = await networks[2].connect(callee.where.host, callee.where.port)
+
+        async def copy(source: Connection, target: Connection) -> None:
+            while data := await source.receive(65536):
+                if data.startswith(b"CALL"):
+                    relayed.append(data.split()[1])
+                await target.send(data)
+            nursery.cancel_scope.cancel()
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(copy, connection, onward)
+                nursery.start_soon(copy, onward, connection)
+        finally:
+            onward.close()
+
+    listener = await networks[2].listen(7)
+    async with (
+        open_peer(networks[0], directories[0], clock=Clock()) as callee,
+        open_peer(networks[1], directories[1]) as caller,
+        trio.open_nursery() as relaying,
+    ):
+        relaying.start_soon(serve_connections, listener, relay, Limits())
+        assert await caller.calls.call(callee.calls.address, "clock.add", 1) == 2
+        address, _ = await caller.calls._caller.call_whoever(Address("10.0.0.3", 7), "clock.info")
+        assert (address, relayed) == (callee.calls.address, [b"clock.info"])
+        for _ in range(2):
+            assert await caller.calls.call(callee.calls.address, "clock.add", 1) == 2
+            caller.calls.close()  # the second call needs a connection of its own
+        assert relayed == [b"clock.info"]
+        listener.close()
+        relaying.cancel_scope.cancel()
