@@ -27,6 +27,9 @@ if TYPE_CHECKING:  # what follows directories is imported when the first one is 
     from osp2p.content.cache import HashCache
     from osp2p.peer.library import Library
 
+#: How many files that have arrived are looked at in a second, at most.
+_LOOKS_PER_SECOND = 1000
+
 
 class Sharing:
     """The shelf of a node, and its announcers.
@@ -49,6 +52,8 @@ class Sharing:
         self._singles: Library | None = None
         self._starting_singles = trio.Lock()
         self._fetches: dict[bytes, list[Offer]] = {}
+        #: How many contents that have arrived are offered on.
+        self._arrived = 0
         self._made: dict[bytes, tuple[SharedFile, Offer]] = {}
         #: The names of all whole files, once somebody has asked for them in order.
         self._names: SortedNames | None = None
@@ -199,11 +204,18 @@ class Sharing:
         self._announce_again(offer.name)
 
     async def _withdraw_when_gone(self, offer: Offer, path: Path, state: FileState) -> None:
-        """Withdraw a content that has arrived once its file is not what it was."""
-        while True:
-            await trio.sleep(self._limits.fetched_recheck)
-            if _state_at(path) != state:
-                break
+        """Withdraw a content that has arrived once its file is not what it was.
+
+        It is looked at, too, when it is opened for somebody; so there is time, where there are many.
+        """
+        self._arrived += 1
+        try:
+            while True:
+                await trio.sleep(max(self._limits.fetched_recheck, self._arrived / _LOOKS_PER_SECOND))
+                if _state_at(path) != state:
+                    break
+        finally:
+            self._arrived -= 1
         self._fetches[offer.name].remove(offer)
         offer.notify()
         self._announce_again(offer.name)

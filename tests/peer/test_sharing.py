@@ -13,9 +13,11 @@ import trio.testing
 
 from osp2p.content.cache import HashCache
 from osp2p.content.chunks import ChunkMap, chunk_count
+from osp2p.content.digest import FileState
 from osp2p.content.sorted_names import SortedNames
 from osp2p.errors import SourceChanged, TrackerError
 from osp2p.limits import MIB, Limits
+from osp2p.peer import sharing as sharing_module
 from osp2p.peer.announce import Announcement, Announcer
 from osp2p.peer.events import Event, FileAdded
 from osp2p.peer.offer import Offer
@@ -152,6 +154,36 @@ async def test_an_offer_is_withdrawn_when_its_file_is_not_what_arrived(
         with pytest.raises((SourceChanged, OSError)):
             offer.open()
     assert told.names == {}
+
+
+async def test_many_that_have_arrived_are_looked_at_less_often(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("osp2p.peer.sharing._LOOKS_PER_SECOND", 1)
+    sharing, _ = sharing_with(Told())
+    looks = 0
+    state_at = sharing_module._state_at
+
+    def counting(path: Path) -> FileState | None:
+        nonlocal looks
+        looks += 1
+        return state_at(path)
+
+    (tmp_path / "film").write_bytes(bytes(SIZE))
+    monkeypatch.setattr(sharing_module, "_state_at", counting)
+    with open(tmp_path / "film", "rb") as part:
+        for _ in range(10):
+            offer = partial_offer(part.fileno())
+            with sharing.fetching(offer):
+                complete(offer)
+                sharing.fetched(nursery, offer, tmp_path / "film")
+        await trio.sleep(1)
+        looks = 0
+        await trio.sleep(100)
+        assert 90 <= looks <= 110, "ten files are looked at every ten seconds each"
+        (tmp_path / "film").unlink()
+        await trio.sleep(11)
+    assert sharing.find(b"film") is None
 
 
 async def test_a_file_that_was_taken_away_at_once_has_arrived_and_is_not_offered(
