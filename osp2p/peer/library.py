@@ -66,6 +66,7 @@ class Library:
         self._undigested: list[tuple[int, bytes]] = []
         self._digest_wanted = trio.Event()
         self._lists: dict[bytes, bytes] = {}
+        self._hashing_again = trio.Lock()
         self._unreadable: dict[bytes, FileState] = {}
         self._perhaps_gone: list[bytes] = []
         #: The names of the directories that were looked through.
@@ -102,20 +103,28 @@ class Library:
         """
         if file.hashes is not None:
             return file.hashes
-        hashes: bytes | None = None
-        if file.digests is not None:
-            b3 = file.digests.b3
-            hashes = self._lists.get(b3)
-            if hashes is None:
-                hashes = await trio.to_thread.run_sync(self._cache.hashes, file.path, file.size, b3)
-        if hashes is None:
+        b3 = file.digests.b3 if file.digests is not None else None
+        hashes = await self._known_hashes(file, b3)
+        if hashes is not None:
+            return hashes
+        async with self._hashing_again:  # many may ask, for a list each or all for the same
+            if b3 is not None and b3 in self._lists:
+                return self._lists[b3]
             digest = await digest_in_thread(file.path, with_md5=False)
-            if digest.state != file.state:
-                raise SourceChanged("the file changed since it was shared")
-            hashes = digest.hashes
-            self._keep_list(digest.digests.b3, hashes)
-        elif file.digests is not None:
-            self._keep_list(file.digests.b3, hashes)
+        if digest.state != file.state:
+            raise SourceChanged("the file changed since it was shared")
+        self._keep_list(digest.digests.b3, digest.hashes)
+        return digest.hashes
+
+    async def _known_hashes(self, file: SharedFile, b3: bytes | None) -> bytes | None:
+        """The chunk list of a content, if it is in memory or in the cache."""
+        if b3 is None:
+            return None
+        hashes = self._lists.get(b3)
+        if hashes is None:
+            hashes = await trio.to_thread.run_sync(self._cache.hashes, file.path, file.size, b3)
+        if hashes is not None:
+            self._keep_list(b3, hashes)
         return hashes
 
     def _keep_list(self, b3: bytes, hashes: bytes) -> None:

@@ -522,6 +522,38 @@ async def test_long_chunk_lists_are_given_when_asked_for(root: Path, cache: Hash
             await world.library.chunk_hashes(large)
 
 
+async def test_a_list_that_is_lost_is_made_once_for_all_who_ask(
+    root: Path, cache: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = root / "long"
+    path.write_bytes(b"x" * (129 * MIN_CHUNK))
+    age(path)
+    made = 0
+
+    async def counting(path: bytes, *, with_md5: bool) -> FileDigest:
+        nonlocal made
+        made += 1
+        return await digest_in_thread(path, with_md5=with_md5)
+
+    async with open_world(root, cache) as world:
+        await world.until_digested("long")
+        long = world.known[b"long"]
+    cache.forget([long.path])
+    monkeypatch.setattr(library_module, "digest_in_thread", counting)
+    lists = []
+
+    async def ask() -> None:
+        lists.append(await world.library.chunk_hashes(long))
+
+    async with open_world(None, cache) as world:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(ask)
+        assert made == 1
+        assert len(lists) == 20
+        assert len(set(lists)) == 1
+
+
 # --- single files ---
 
 
