@@ -61,7 +61,8 @@ async def attack(arguments: Namespace, console: Console) -> int:
         UsageError, AttackError, NetworkError, TrackerError.
     """
     if arguments.list:
-        list_catalogue(find_attacks(arguments.words) if arguments.words else list_attacks(), console)
+        found = find_attacks(arguments.words) if arguments.words else list_attacks()
+        list_catalogue([one for one in found if _is_asked_for(one, arguments)], console)
         return DONE
     if arguments.peer:
         return await _be_peer(arguments, console)
@@ -142,6 +143,12 @@ async def _check_there(address: tuple[str, int], arguments: Namespace) -> bytes:
     return said
 
 
+def _is_asked_for(one: Attack, arguments: Namespace) -> bool:
+    """Whether an attack is one of those that the options leave."""
+    long = arguments.within is not None and one.within > arguments.within
+    return arguments.against in (None, one.against) and not long
+
+
 def _chosen(patterns: Sequence[str], arguments: Namespace) -> list[Attack]:
     """The attacks that are meant, all of them against one kind of server.
 
@@ -154,11 +161,14 @@ def _chosen(patterns: Sequence[str], arguments: Namespace) -> list[Attack]:
     if not attacks:
         first = found[0]
         hint = f"osp2p evil {first.id} --port PORT" if first.role in _SERVERS else f"osp2p evil --peer {first.id}"
-        raise UsageError(f"{first.id} is not for servers at HOST:PORT: {EVERY_ROLE[first.role]}; try {hint}")
+        raise UsageError(
+            f"{first.id} is not for servers at HOST:PORT: {EVERY_ROLE[first.role]}; try {hint}; what is against a"
+            " tracker shows osp2p evil --list --against tracker"
+        )
     if len({one.against for one in attacks}) > 1:
         kinds = " and ".join(f"{kind}s" for kind in sorted({one.against for one in attacks}))
         raise UsageError(f"that means attacks against {kinds}: say --against tracker, uploader or node")
-    chosen = [one for one in attacks if arguments.within is None or one.within <= arguments.within]
+    chosen = [one for one in attacks if _is_asked_for(one, arguments)]
     if not chosen:
         shortest = min(one.within for one in attacks)
         raise UsageError(f"none of them may be ended within --within: the shortest takes up to {shortest:g} s")

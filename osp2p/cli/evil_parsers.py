@@ -21,7 +21,7 @@ def evil_parser() -> OptionParser:
     """``osp2p evil``."""
     parser = OptionParser(
         "osp2p evil",
-        "--list [ID…] [--json]\n"
+        "--list [ID…] [--against WHAT] [--json]\n"
         "       osp2p evil ID… HOST:PORT [--file NAME] [OPTION…]     attack a tracker, peer or node\n"
         "       osp2p evil --peer ID… [-t HOST:PORT] [OPTION…]       attack those who fetch\n"
         "       osp2p evil ID --port PORT [-t HOST:PORT] [OPTION…]   be an evil tracker or node",
@@ -48,7 +48,9 @@ def evil_parser() -> OptionParser:
     parser.add_argument("--peer", action="store_true", help="register at the tracker as a holder, and attack who comes")
     parser.add_argument("--port", type=port, metavar="PORT", help="be an evil tracker, node or peer that listens there")
     parser.add_argument(
-        "--against", choices=("tracker", "uploader", "node"), help="what stands at HOST:PORT, where the IDs do not tell"
+        "--against",
+        choices=("tracker", "uploader", "node", "downloader"),
+        help="what stands at HOST:PORT, where the IDs do not tell; with --list: show no others",
     )
     parser.add_argument(
         "--file",

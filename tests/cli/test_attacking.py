@@ -42,6 +42,15 @@ async def test_the_catalogue_is_one_array_or_text(world: World) -> None:
     assert listed.code == shown.code == 0
 
 
+async def test_a_part_of_the_catalogue(world: World) -> None:
+    shown = await world.run("evil", "--list", "--against", "downloader", "--within", "30s", "--json")
+    found = [(entry["against"], entry["within"] <= 30) for entry in json.loads(shown.out)]
+    assert set(found) == {("downloader", True)}
+    wrong = await world.run("evil", "tracker", "127.0.0.1:1")
+    assert wrong.code == 2
+    assert b"osp2p evil --list --against tracker" in wrong.err
+
+
 async def test_verdicts_and_the_exit_code_say_how_a_tracker_stood_it(world: World, tracker: OldTracker) -> None:
     where = f"{tracker.host}:{tracker.port}"
     good = await world.run("evil", "lines/half-nonsense", where)
