@@ -29,6 +29,7 @@ from osp2p.peer.events import (
     Uploaded,
     Withdrawn,
 )
+from osp2p.wire.address import Address
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -51,9 +52,15 @@ def detail_lines(event: Event) -> Iterator[str]:
     elif isinstance(event, TransferDone | TransferFailed):
         for source in event.sources:
             yield (
-                f"{escape(event.name)}: {format_size(source.fetched)} from {escape(source.alias)} at {source.address}"
+                f"{escape(event.name)}: {format_size(source.fetched)} from {_holder(source.alias, source.address)}"
                 + (f", which was left: {source.error}" if source.error else "")
             )
+
+
+def _holder(alias: bytes, address: Address) -> str:
+    """Write who a holder is; one that the overlay names has no alias but its address."""
+    name = escape(alias)
+    return name if name == str(address) else f"{name} at {address}"
 
 
 def _writes(kind: type[Kind]) -> Callable[[Callable[[Kind], str | None]], Callable[[Kind], str | None]]:
@@ -143,7 +150,7 @@ def _progress(event: TransferProgress) -> None:
 @_writes(SourceFailed)
 def _source_failed(event: SourceFailed) -> str:
     reason = event.reason.removeprefix(f"{event.address}: ")
-    return f"{escape(event.name)}: {escape(event.alias)} at {event.address} was left: {reason}"
+    return f"{escape(event.name)}: {_holder(event.alias, event.address)} was left: {reason}"
 
 
 @_writes(Remark)

@@ -284,8 +284,11 @@ def invite_to_join(console: Console, port: int, options: OverlayOptions | None, 
         return
     addresses = own_addresses(port)
     network = "" if options.network == DEFAULT_NETWORK else f" --network {shell_word(options.network)}"
-    command = f"osp2p get {word}" if word else "osp2p node"
-    command += f" --join {addresses[0]}{network}"
+    join = f"--join {addresses[0]}{network}"
+    if word.startswith("-- "):
+        command = f"osp2p get {join} {word}"  # behind -- there are no options
+    else:
+        command = f"osp2p get {word} {join}" if word else f"osp2p node {join}"
     if console.json:
         console.records([{"event": "joinable", "addresses": addresses, "command": command}])
         return

@@ -41,6 +41,7 @@ GIVER = Source(b"anna", AT, 600)
             SourceFailed(b"a", b"anna", AT, "192.0.2.7:5: connection refused"),
             "a: anna at 192.0.2.7:5 was left: connection refused",
         ),
+        (SourceFailed(b"a", b"192.0.2.7:5", AT, "closed"), "a: 192.0.2.7:5 was left: closed"),
         (
             TrackerLost("192.0.2.7:5", "connection refused", 0.25),
             "tracker 192.0.2.7:5 is out of reach: connection refused; trying again",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 
 from osp2p.cli.arguments import UsageError
 from osp2p.cli.console import Console
-from osp2p.cli.serving import MOST_LEFT_OUT, SharingDisplay, directory_of
+from osp2p.cli.main import COMMANDS
+from osp2p.cli.serving import MOST_LEFT_OUT, SharingDisplay, _pattern, directory_of, invite_to_join
+from osp2p.overlay.node import OverlayOptions
 from osp2p.peer.events import FileAdded, NotShared, Registered, TrackerConnected, TrackerLost, Withdrawn
 from osp2p.wire.address import Address
 
@@ -143,3 +146,17 @@ def test_a_directory_alone_is_shared_or_files_of_different_names(
     ):
         with pytest.raises(UsageError, match=why):
             directory_of(words)
+
+
+def test_what_others_must_type_can_be_typed() -> None:
+    names = ({b"a"}, {b"-a"}, {b"a b"}, {b"a", b"b"}, {b"a/b", b"c"})
+    for found in (*map(_pattern, names), ""):
+        console = Console("osp2p share", io.StringIO(), io.StringIO())
+        invite_to_join(console, 5, OverlayOptions(network="the family"), found)
+        assert isinstance(console.out, io.StringIO)
+        command = console.out.getvalue().removesuffix("\n")
+        _, verb, *words = shlex.split(command)
+        arguments = COMMANDS[verb].parser().read(words)
+        assert len(arguments.join) == 1
+        assert arguments.network == "the family"
+        assert verb == "node" or len(arguments.names) == 1
