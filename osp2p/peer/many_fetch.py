@@ -78,6 +78,7 @@ class ManyFetch:
         #: Holders that could not be reached, or did something wrong. They are asked in no further lane.
         self._failed: set[Address] = set()
         self._places = trio.CapacityLimiter(limits.max_lanes)
+        self._lane_ended = trio.Event()
 
     async def run(self, wanted: Sequence[Wanted]) -> None:
         """Ask the trackers page by page, and let lanes and a few workers fetch what they name.
@@ -129,6 +130,8 @@ class ManyFetch:
         """
         left: list[SmallFile] = []
         lanes: dict[Address, trio.MemorySendChannel[Sequence[SmallFile]]] = {}
+        running: list[SmallFetch] = []
+        began = trio.current_time()
         async with trio.open_nursery() as nursery:
             for number, page in enumerate(_pages(wanted)):
                 try:
@@ -142,13 +145,35 @@ class ManyFetch:
                 for holder, files in small:
                     if holder.address not in lanes:
                         lanes[holder.address], receive = trio.open_memory_channel[Sequence[SmallFile]](float("inf"))
-                        nursery.start_soon(self._open_lane(holder, left).run, receive)
+                        running.append(self._open_lane(holder, left))
+                        nursery.start_soon(self._run_lane, running[-1], receive)
                     lanes[holder.address].send_nowait(files)
                 for job in others:
                     await jobs.send(job)
             for channel in lanes.values():
                 channel.close()
+            await self._end_slow(running, began)
         return left
+
+    async def _run_lane(self, lane: SmallFetch, files: trio.MemoryReceiveChannel[Sequence[SmallFile]]) -> None:
+        await lane.run(files)
+        self._lane_ended.set()
+
+    async def _end_slow(self, lanes: Sequence[SmallFetch], began: float) -> None:
+        """Wait for the lanes. Once one is through, those that would need as long again are left, for others to do it.
+
+        Args:
+            began: when the first of them did.
+        """
+        while running := [lane for lane in lanes if not lane.ended]:
+            now = trio.current_time()
+            if any(lane.ended and not lane.failed for lane in lanes):
+                for lane in running:
+                    if lane.due_in(now) > max(self._limits.idle_holder, now - began):
+                        lane.give_up()
+            self._lane_ended = trio.Event()
+            with trio.move_on_after(self._limits.hedge_after):
+                await self._lane_ended.wait()
 
     def _open_lane(self, holder: PeerEntry, left: list[SmallFile]) -> SmallFetch:
         def leave(file: SmallFile) -> None:

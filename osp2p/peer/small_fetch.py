@@ -96,6 +96,28 @@ class SmallFetch:
         self._ahead: deque[_Asked] = deque()
         self._ahead_bytes = 0
         self._here: list[tuple[SmallFile, float]] = []
+        self._todo: deque[SmallFile] = deque()
+        self._began = float("inf")
+        self._done = 0
+        self._waiting: trio.CancelScope | None = None
+        self._given_up = False
+        #: Whether all is over; whether the holder has proved to be of no use.
+        self.ended = self.failed = False
+
+    def due_in(self, now: float) -> float:
+        """In how many seconds all that it was asked for will be here, at its rate so far; at once, if nobody else has
+        it.
+        """
+        left = [*(asked.file for asked in self._ahead), *self._todo]
+        if now <= self._began or not left or left[0].holders < 2:
+            return 0.0
+        return len(left) * (now - self._began) / max(self._done, 1)
+
+    def give_up(self) -> None:
+        """Leave what has not arrived yet to others."""
+        self._given_up = True
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def run(self, files: trio.MemoryReceiveChannel[Sequence[SmallFile]]) -> None:
         """Fetch batches of files until the channel ends.
@@ -105,16 +127,19 @@ class SmallFetch:
         usable = True
         async with files:
             async for batch in files:
-                todo = deque(batch)
+                todo = self._todo = deque(batch)
                 if usable:
                     async with self._places:
                         usable = await self._fetch(todo)
                     if not usable:
+                        self.failed = True
                         self._fail()
                 for file in [*(asked.file for asked in self._ahead), *todo]:
                     self._leave(file)
                 self._ahead.clear()
                 self._ahead_bytes = 0
+                self._todo = deque()
+        self.ended = True
 
     async def _fetch(self, todo: deque[SmallFile]) -> bool:
         """Fetch files on a connection of their own; those that are left over stay in `todo` and `_ahead`.
@@ -133,6 +158,7 @@ class SmallFetch:
         except (NetworkError, RemoteProtocolError):  # the ordinary way finds out what is the matter, and says so
             return False
         finally:
+            self._waiting, self._began = None, float("inf")
             if connection is not None:
                 connection.close()
         return True
@@ -148,9 +174,13 @@ class SmallFetch:
         hello = HELLO
         greeted = False
         pace = _Pace(limits)
+        self._began, self._done = trio.current_time(), 0
         while todo or self._ahead or hello:
+            if self._given_up:
+                raise TimedOut("gives its files too slowly")
             requests = hello + self._next_requests(todo)
             with deadline(pace.at, str(connection.remote)) as scope, OwnTime(connection, scope) as own_time:
+                self._waiting = scope
                 if requests:
                     await connection.send(requests)
                     hello = b""
@@ -158,6 +188,7 @@ class SmallFetch:
                     break
                 asked_at = trio.current_time()
                 count = await connection.receive_into(answers.space())
+            self._waiting = None
             pace.received(count, trio.current_time() - asked_at, own_time.waited)
             if count == 0:
                 raise ConnectionLost(f"{connection.remote}: closed before all was answered")
@@ -209,6 +240,7 @@ class SmallFetch:
                 break
             self._ahead.popleft()
             self._ahead_bytes -= length
+            self._done += 1
             if isinstance(answer, Reply):
                 self._leave(file)
             elif content_id(file.size, chunk_hash(answer)) != file.b3:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from osp2p.content.chunks import chunk_hash, content_id
-from osp2p.errors import NobodyHasIt, Osp2pError, TrackerUnreachable
+from osp2p.errors import ConnectionLost, NobodyHasIt, Osp2pError, TrackerUnreachable
 from osp2p.limits import Limits
 from osp2p.net import Connection, LineConnection, MemoryNetwork
 from osp2p.net.memory import MemoryConnection
@@ -47,6 +47,7 @@ class World:
     ordinary: list[bytes] = field(default_factory=list)
     tracker_gone_after: int | None = None
     vanish: str = ""
+    slow: dict[str, float] = field(default_factory=dict)
     limits: Limits = LIMITS
     connected: int = 0
     most_connected: int = 0
@@ -83,7 +84,8 @@ class World:
     async def _answer(self, host: str, connection: Connection) -> None:
         self.connected += 1
         self.most_connected = max(self.most_connected, self.connected)
-        await self._converse(host, connection)
+        with suppress(ConnectionLost):  # the lane has had enough
+            await self._converse(host, connection)
         self.connected -= 1
 
     async def _converse(self, host: str, connection: Connection) -> None:
@@ -94,6 +96,7 @@ class World:
                 await connection.send(b"200 hello\n")
                 continue
             self.asked[host].append(words[1])
+            await trio.sleep(self.slow.get(host, 0))
             if words[1] in self.gives[host]:
                 body = BODIES[words[1]]
                 await connection.send(b"DATA %d\n200 ok\n%s" % (len(body), body))
@@ -262,6 +265,24 @@ async def test_without_lanes_all_go_the_ordinary_way(autojump_clock: trio.testin
         with trio.fail_after(10):
             assert await world.fetch(world.wanted()) == dict.fromkeys(BODIES, "failed")
     assert sorted(world.ordinary) == NAMES
+
+
+@pytest.mark.parametrize("others", [1, 0])
+async def test_a_very_slow_holder_is_not_waited_for_where_others_are_through(
+    autojump_clock: trio.testing.MockClock, world: World, others: int
+) -> None:
+    world.add_holder("10.0.0.2", NAMES)
+    world.slow["10.0.0.2"] = 0.3
+    if others:
+        world.add_holder("10.0.0.3", NAMES)
+    async with serving(world):
+        assert await world.fetch(world.wanted()) == ALL_DONE
+    assert world.ordinary == []
+    if others:
+        assert trio.current_time() < 5
+        assert len(world.asked["10.0.0.3"]) > 0.8 * len(NAMES)
+    else:
+        assert trio.current_time() == pytest.approx(0.3 * len(NAMES), abs=1)
 
 
 async def test_what_nobody_gives_in_a_lane_goes_the_ordinary_way(
