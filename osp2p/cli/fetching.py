@@ -124,6 +124,11 @@ def check_words(names: Sequence[str], output: str | None, *, recursive: bool) ->
     """
     if not all(names):
         raise UsageError("a name has at least one byte")
+    for name in names:
+        if name in (".", "./"):
+            raise UsageError(f"{name} is no name: '**' stands for all that is listed")
+        if name.startswith("./"):
+            raise UsageError(f"{escape(name)}: names are written as `osp2p ls` shows them, without ./")
     directory = next((name for name in names if name.endswith("/")), None)
     if directory is not None and not recursive and not is_link(directory):
         raise UsageError(f"{escape(directory)} is a directory's name: -r fetches all that is below it")

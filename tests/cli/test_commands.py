@@ -181,6 +181,10 @@ async def test_a_directory_and_a_file_are_fetched_with_one_command(world: World,
     result = await world.run("get", "sub/", "dog.txt", "-o", "other")
     assert result.code == 2
     assert b"sub/ is a directory's name: -r fetches all that is below it" in result.err
+    for word, hint in ((".", b"'**' stands for all"), ("./dog.txt", b"as `osp2p ls` shows them, without ./")):
+        result = await world.run("get", "-r", word, "-o", "other")
+        assert result.code == 2
+        assert hint in result.err
 
 
 async def test_a_name_that_was_mistyped(world: World, photos: Program) -> None:
