@@ -28,6 +28,12 @@ LINE_INTERVAL = 5.0
 #: Seconds without anything, after which bars say so.
 QUIET_AFTER = 3.0
 
+#: How often it is looked whether something comes, in seconds.
+_LOOK = 1.0
+
+#: With what something is heard of a file.
+_SIGNS_OF_LIFE = (TransferStarted, TransferProgress, TransferDone, TransferFailed)
+
 
 class Display:
     """Shows what happens: records, or lines with bars on a terminal and a line now and then elsewhere.
@@ -47,7 +53,9 @@ class Display:
         self._verbose = verbose
         self._data_is_files = data_is_files
         self._begun = self._last_line = self._last_heard = trio.current_time()
-        #: When something was last heard of each running file.
+        #: Of what something was heard since the last look: of many small files the clock would take a moment each.
+        self._news: set[bytes] = set()
+        #: When something was last heard of each running file, as seen at the last look.
         self._heard: dict[bytes, float] = {}
         #: After how many seconds without anything the next line says so.
         self._next_quiet = LINE_INTERVAL
@@ -64,7 +72,8 @@ class Display:
     def show(self, event: Event) -> None:
         """Show one event."""
         self.progress.apply(event)
-        self._note_time(event)
+        if isinstance(event, _SIGNS_OF_LIFE):
+            self._news.add(event.name)
         if isinstance(event, TransferFailed) and isinstance(event.error, NobodyHasIt):
             self.nobody_has.append(event.name)
         kept = self._kept(event)
@@ -91,8 +100,9 @@ class Display:
     async def watch(self) -> None:
         """Say now and then for how long nothing has come, until cancelled."""
         while True:
-            await trio.sleep(1)
+            await trio.sleep(_LOOK)
             now = trio.current_time()
+            self._note_times(now)
             seconds = now - self._last_heard
             if self._bars is not None:
                 quiet = {name: now - at for name, at in self._heard.items() if now - at >= QUIET_AFTER}
@@ -103,15 +113,14 @@ class Display:
                 whole = self.progress.describe(now - self._begun)
                 self._console.note(f"{whole}; nothing for {seconds:.0f} s, still trying")
 
-    def _note_time(self, event: Event) -> None:
-        """Note when something was heard of a file."""
-        if isinstance(event, TransferStarted | TransferProgress | TransferDone | TransferFailed):
-            self._last_heard = trio.current_time()
+    def _note_times(self, now: float) -> None:
+        """Note that something was heard of a file a moment ago, or when last."""
+        if self._news:
+            self._last_heard = now
             self._next_quiet = LINE_INTERVAL
-            if event.name in self.progress.running:
-                self._heard[event.name] = self._last_heard
-            else:
-                self._heard.pop(event.name, None)
+        running = self.progress.running
+        self._heard = {name: now if name in self._news else self._heard.get(name, now) for name in running}
+        self._news.clear()
 
     def _show_line(self, event: Event, line: str) -> None:
         if isinstance(event, TransferFailed):
@@ -124,7 +133,9 @@ class Display:
     def _beside(self, event: TransferDone) -> Path | None:
         """What was in the way of a file that has arrived beside it."""
         target = self._targets.get(event.name)
-        return target if target is not None and target != event.path and not self._data_is_files else None
+        if target is None or target is event.path or target == event.path or self._data_is_files:
+            return None
+        return target
 
     def _kept(self, event: Event) -> Path | None:
         """Where what has arrived of a file is kept that failed."""

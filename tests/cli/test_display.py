@@ -90,7 +90,7 @@ def test_a_pipe_is_told_where_nothing_comes_ever_more_seldom() -> None:
                 await trio.sleep(4)
                 display.show(TransferProgress(b"cat.jpg", 400, 600, 1))
             err.write("silence\n")
-            await trio.sleep(6)
+            await trio.sleep(7)
             nursery.cancel_scope.cancel()
 
     trio.run(fetch, clock=trio.testing.MockClock(autojump_threshold=0))
