@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
 from osp2p.content.chunks import MIN_CHUNK
+from osp2p.content.digest import which_stand
 from osp2p.content.publish import sync_filesystem
 from osp2p.content.small_store import SmallStore
 from osp2p.errors import MalformedLine, Osp2pError, OverlayError, TrackerError
@@ -20,7 +22,7 @@ from osp2p.net import Network
 from osp2p.net.errors import disk_errors
 from osp2p.peer.claims import holders_of_content, needs_md5
 from osp2p.peer.event_stream import EventStream
-from osp2p.peer.events import Event, TransferFailed
+from osp2p.peer.events import Event, TransferDone, TransferFailed
 from osp2p.peer.small_fetch import SmallFetch, SmallFile
 from osp2p.peer.tracker_facts import TrackerFacts
 from osp2p.peer.transfer import GetOptions, Transfer
@@ -34,6 +36,8 @@ _FACTS_PAGE = 500
 
 #: Of how many files of a page the trackers are asked who has them, before the others are taken to be there too.
 _SAMPLE = 8
+
+Item = TypeVar("Item")
 
 Job = tuple[Wanted, TrackerFacts]
 
@@ -113,6 +117,7 @@ class ManyFetch:
             TrackerError, OverlayError.
         """
         left = await self._hand_out_once(wanted, jobs, sampled=True)
+        left = [file for page in _pages(left) for file in await self._report_standing(page)]
         again = await self._hand_out_once([file.wanted for file in left], jobs, sampled=False)
         for file in again:
             assert file.facts is not None
@@ -154,6 +159,22 @@ class ManyFetch:
                 channel.close()
             await self._end_slow(running, began)
         return left
+
+    async def _report_standing(self, files: Sequence[SmallFile]) -> list[SmallFile]:
+        """Report those of some files that the lanes have left which stand at their targets already: mostly, all.
+
+        One by one, each would take a thread, and a question to the trackers.
+
+        Returns: the others.
+        """
+        began = trio.current_time()
+        standing = await which_stand([(file.wanted.target, file.size, file.b3) for file in files])
+        for file, stands in zip(files, standing, strict=True):
+            if stands:
+                seconds = trio.current_time() - began
+                name, target = file.wanted.name, file.wanted.target
+                await self._settle(TransferDone(name, target, file.size, 0, 0, "b3", seconds, already=True))
+        return [file for file, stands in zip(files, standing, strict=True) if not stands]
 
     async def _run_lane(self, lane: SmallFetch, files: trio.MemoryReceiveChannel[Sequence[SmallFile]]) -> None:
         await lane.run(files)
@@ -275,15 +296,19 @@ class ManyFetch:
                 except Osp2pError as error:
                     self._events.put(transfer.failed(error))
                     continue
-                with suppress(OSError):  # somebody has taken it away, or what is above it: it has arrived all the same
-                    self._store.places.setdefault(os.stat(done.path).st_dev, done.path.parent)
-                await self._note_arrival(wanted.name, done.path)
-                self._events.put(done)
+                await self._settle(done)
+
+    async def _settle(self, done: TransferDone) -> None:
+        """Report a file that is here, and remember what has to be written to which disk."""
+        with suppress(OSError):  # somebody has taken it away, or what is above it: it has arrived all the same
+            self._store.places.setdefault(os.stat(done.path).st_dev, done.path.parent)
+        await self._note_arrival(done.name, done.path)
+        self._events.put(done)
 
 
-def _pages(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
-    for start in range(0, len(wanted), _FACTS_PAGE):
-        yield wanted[start : start + _FACTS_PAGE]
+def _pages(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), _FACTS_PAGE):
+        yield items[start : start + _FACTS_PAGE]
 
 
 def _whole_holders(facts: TrackerFacts) -> list[PeerEntry]:

@@ -22,6 +22,7 @@ from osp2p.content.digest import (
     same_content,
     state_of,
     verify_file,
+    which_stand,
 )
 from osp2p.errors import SourceChanged, StoreError
 from osp2p.limits import MIB
@@ -165,6 +166,20 @@ async def test_the_same_content_is_told_by_either_digest(tmp_path: Path) -> None
     assert not await same_content(tmp_path / "a", md5=known.md5, size=999)
     assert not await same_content(tmp_path / "a")
     assert not await same_content(tmp_path / "missing", md5=known.md5)
+
+
+async def test_of_many_files_those_are_known_that_stand_with_their_content(tmp_path: Path) -> None:
+    body = b"content"
+    b3 = content_id(len(body), chunk_hash(body))
+    (tmp_path / "same").write_bytes(body)
+    (tmp_path / "other").write_bytes(body[::-1])
+    (tmp_path / "longer").write_bytes(body + b"s")
+    (tmp_path / "link").symlink_to("same")
+    (tmp_path / "directory").mkdir()
+    names = ("same", "other", "longer", "link", "directory", "absent", "same")
+    found = await which_stand([(tmp_path / name, len(body), b3) for name in names])
+    assert found == [True, False, False, False, False, False, True]
+    assert await which_stand([]) == []
 
 
 async def test_a_content_is_found_at_its_target_and_among_the_copies_beside_it(tmp_path: Path) -> None:

@@ -192,6 +192,29 @@ async def test_listed_files_are_asked_for_after_a_sample(autojump_clock: trio.te
     assert len(world.asked["10.0.0.3"]) > 10
 
 
+async def test_files_that_stand_at_their_targets_are_neither_asked_for_nor_fetched(
+    autojump_clock: trio.testing.MockClock, world: World
+) -> None:
+    """Of those that stand there with another content, the ordinary way knows what to do."""
+    world.add_holder("10.0.0.2", NAMES)
+    for name in NAMES[:50]:
+        (world.directory / name.decode()).write_bytes(BODIES[name])
+    other = bytes(len(BODIES[NAMES[0]]))
+    (world.directory / NAMES[0].decode()).write_bytes(other)
+    (world.directory / NAMES[1].decode()).write_bytes(b"of another length")
+    async with serving(world):
+        events = [event async for event in await world.run(world.wanted())]
+    done = {event.name: event for event in events if isinstance(event, TransferDone)}
+    assert sorted(done) == NAMES[2:]
+    assert [name for name in NAMES if name in done and done[name].already] == NAMES[2:50]
+    assert all(done[name].fetched == 0 and done[name].verified == "b3" for name in NAMES[2:50])
+    assert all(done[name].size == len(BODIES[name]) for name in done)
+    assert sorted(world.asked["10.0.0.2"]) == NAMES[50:]
+    assert sorted(world.ordinary) == NAMES[:2]
+    assert sum(world.facts_asked) < 15
+    assert (world.directory / NAMES[0].decode()).read_bytes() == other
+
+
 async def test_files_are_on_the_disk_when_all_have_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[tuple[Path, int]] = []
 
