@@ -20,8 +20,8 @@ MOST_WAITING = 32 << 20
 #: What a pipe takes without waiting if it takes anything. Source: Linux, a page.
 _PIPE_PIECE = 4096
 
-#: The same of a terminal or a socket: less than what either calls room.
-_OTHER_PIECE = 512
+#: The same of a socket: less than what it calls room.
+_SOCKET_PIECE = 512
 
 #: Most bytes that the thread writes at a time.
 _THREAD_PIECE = 64 << 10
@@ -47,8 +47,9 @@ class Outlet:
         self._changed = threading.Condition()
         mode = os.fstat(fd).st_mode
         #: How many bytes are written at a time without waiting for a reader; None: there is no reader to wait for.
-        self._piece: int | None = _PIPE_PIECE if stat.S_ISFIFO(mode) else _OTHER_PIECE
-        if stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not os.isatty(fd)):
+        self._piece: int | None = _PIPE_PIECE if stat.S_ISFIFO(mode) else _SOCKET_PIECE
+        self._is_terminal = os.isatty(fd)
+        if stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not self._is_terminal):
             self._piece = None
 
     @property
@@ -108,6 +109,8 @@ class Outlet:
 
     def _write_now(self, data: bytes) -> bytes:
         """Write what is taken at once. Returns: the rest."""
+        if self._is_terminal:
+            return self._write_to_terminal(data)
         rest = memoryview(data)
         if self._piece is None:
             while rest:
@@ -118,6 +121,26 @@ class Outlet:
         while rest and poll.poll(0):
             rest = rest[os.write(self.fd, rest[: self._piece]) :]
         return bytes(rest)
+
+    def _write_to_terminal(self, data: bytes) -> bytes:
+        """The same on a terminal, which is opened once more for it; where that is not allowed, the thread writes all.
+
+        A terminal that has room for one byte is said to be writable, and whoever writes more there waits for all of it.
+        The descriptor that we were given is not set to do otherwise: others, the shell among them, have it too.
+        """
+        rest = memoryview(data)
+        try:
+            fd = os.open(os.ttyname(self.fd), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError:  # as behind su(1), where it is somebody else's
+            return data
+        try:
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:
+            return bytes(rest)
+        finally:
+            os.close(fd)
+        return b""
 
     def _run(self) -> None:
         """Write what waits, until nothing does."""

@@ -166,6 +166,39 @@ def test_a_terminal_and_a_socket_hold_nobody_up_either() -> None:
         os.close(theirs)
 
 
+def fill(terminal: int) -> None:
+    """Write until not even a byte more is taken."""
+    os.set_blocking(terminal, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(terminal, b"x")
+    os.set_blocking(terminal, True)
+
+
+@pytest.mark.parametrize("mine", [True, False])
+@pytest.mark.parametrize("room", [1, 2, 100, 300, 600])
+def test_a_terminal_that_has_a_little_room_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch, room: int, mine: bool
+) -> None:
+    """It is called writable then, and a write would wait all the same."""
+    if not mine:
+        monkeypatch.setattr(os, "ttyname", lambda fd: "/dev/somebody-elses")
+    ours, theirs = os.openpty()
+    fill(theirs)
+    outlet = outlet_of(theirs)
+    os.read(ours, room)
+    writer = threading.Thread(target=outlet.write, args=(b"y" * 2000,), daemon=True)
+    writer.start()
+    writer.join(PATIENCE)
+    assert not writer.is_alive()
+    heard = b""
+    while heard.count(b"y") < 2000:
+        heard += os.read(ours, 65536)
+    outlet.drain()
+    os.close(ours)
+    os.close(theirs)
+
+
 @pytest.mark.parametrize("read_in_the_end", [True, False])
 async def test_a_sharer_whose_records_nobody_reads_serves_on(tmp_path: Path, read_in_the_end: bool) -> None:
     """And when somebody reads them in the end, none is missing; when nobody does, it ends all the same."""
