@@ -448,6 +448,19 @@ class Limits:
     max_chunk_sources: int = 32
     """Most OSP2P/2 holders of one file that are connected to at a time."""
 
+    max_chunk_memory: int = 1024 * MIB
+    """Memory in bytes for chunks of one file that are not whole yet, or not written: of a file of terabytes, whose
+    chunks are large, fewer holders are asked at a time."""
+
+    max_slow_loss: int = 256 * KIB
+    """How many bytes of chunks that very slow holders have begun may be lost when their places go to others."""
+
+    slow_loss_share: float = 0.125
+    """Which part of a content may be lost so beyond that. It may be our own link that is slow."""
+
+    max_ranges_rate: float = 20_000.0
+    """How many ranges a second a holder may say that it has: to read eight thousand takes 4 ms."""
+
     max_busy_retry: float = 5 * SECONDS
     """Longest time that a busy holder can make us wait before it is asked again."""
 

@@ -375,8 +375,7 @@ def _proved_among(partial: str, size: int, hashes: bytes, indexes: list[int], ca
     # With a descriptor of its own: a cancelled caller closes the target's while this thread still reads.
     fd = os.open(partial, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # what counts is what the disk has
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # what counts is what the disk has
         return [index for index in indexes if _is_proved(fd, size, index, hashes, cancelled)]
     finally:
         os.close(fd)

@@ -25,7 +25,7 @@ from osp2p.errors import (
     TrackerError,
     TransferError,
 )
-from osp2p.limits import KIB, MIB, Limits
+from osp2p.limits import Limits
 from osp2p.net import Network
 from osp2p.net.groups import one_error
 from osp2p.peer.chunk_client import BUFFERS, Content, NotHere, open_holder
@@ -37,14 +37,6 @@ from osp2p.wire.address import Address
 from osp2p.wire.entry import PeerEntry
 
 __all__ = ["ChunkFetch", "Store"]
-
-#: What may be lost of chunks that slow holders have begun, when their places go to others: so much, and such a part of
-#: the content. It may be our own link that is slow.
-_LOSS_BYTES = 256 * KIB
-_LOSS_SHARE = 1 / 8
-
-#: Memory for chunks that are not whole yet, or not written: of a file of terabytes, few holders are asked at a time.
-_CHUNK_MEMORY_BYTES = 1024 * MIB
 
 
 class ChunkFetch:
@@ -228,6 +220,7 @@ class ChunkFetch:
         if not self._link.has_room:
             return self._next_look
         waiting = sum(entry.address not in self._tried for entry in (*self._seeds, *self._partial))
+        may_be_lost = self._limits.max_slow_loss + self._content.size * self._limits.slow_loss_share
         least = chunk_size(self._content.size) / self._limits.stall_timeout
         slow = [
             (holder.unfinished, scope)
@@ -235,7 +228,7 @@ class ChunkFetch:
             if holder.works_for(now) > self._limits.idle_holder and holder.unfinished < least * holder.works_for(now)
         ]
         for unfinished, scope in sorted(slow, key=lambda item: item[0])[:waiting]:
-            if self._lost + unfinished > _LOSS_BYTES + self._content.size * _LOSS_SHARE:
+            if self._lost + unfinished > may_be_lost:
                 break
             self._lost += unfinished
             scope.cancel()
@@ -341,5 +334,5 @@ def _claims_all(entry: PeerEntry) -> bool:
 
 def _most_places(content: Content, limits: Limits) -> int:
     """How many holders of a content are asked at a time, at most."""
-    fit = _CHUNK_MEMORY_BYTES // (BUFFERS * chunk_size(content.size))
+    fit = limits.max_chunk_memory // (BUFFERS * chunk_size(content.size))
     return min(limits.max_chunk_sources, max(2, fit))

@@ -17,9 +17,6 @@ from osp2p.wire.address import Address
 #: How many times as long the next pause is, after a watch has failed.
 _BACK_OFF = 2.0
 
-#: How many ranges a second a holder may say that it has: to read eight thousand takes 4 ms.
-_RANGES_PER_SECOND = 20_000
-
 
 class HolderFetch:
     """One connection to one holder, and a second one that follows what it gains.
@@ -177,7 +174,8 @@ class HolderFetch:
                             return
                         serial = state.serial
                         pause = self._limits.retry_pause
-                        await trio.sleep(max(self._limits.watch_pause, len(state.ranges) / _RANGES_PER_SECOND))
+                        reading = len(state.ranges) / self._limits.max_ranges_rate
+                        await trio.sleep(max(self._limits.watch_pause, reading))
                         await self._idle.wait()
             except NotHere as refusal:
                 await self._wait_if_busy(refusal)

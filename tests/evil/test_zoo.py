@@ -20,6 +20,8 @@ OUT_OF_REACH = {
     "max_shared_files": "whoever fills the shared directory is on this machine",
     "directory_sync_timeout": "what is slow there is the disk",
     "item_lifetime": "it binds hours after what binds an attack",
+    "max_chunk_memory": "it binds for files of terabytes: tests/peer/test_chunk_fetch_places.py plays one",
+    "max_ranges_rate": "it binds in a watch of many minutes: tests/peer/test_holder_fetch.py plays it",
     "max_lan_nodes": "strangers of the local network push on it by multicast: tests/overlay/test_lan.py plays them",
     "peer_lifetime": "it binds hours after what binds an attack",
 }

@@ -308,11 +308,9 @@ async def test_what_one_holder_gains_wakes_no_other(world: World, autojump_clock
 
 
 @pytest.mark.parametrize(("have", "most"), [(b"0", 31), (b"0,2,4,6,8", 7)])
-async def test_who_says_much_is_asked_less_often(
-    world: World, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch, have: bytes, most: int
-) -> None:
+async def test_who_says_much_is_asked_less_often(world: World, autojump_clock: Clock, have: bytes, most: int) -> None:
     """It takes longer to read than to write, and there may be many who have nothing else to say."""
-    monkeypatch.setattr("osp2p.peer.holder_fetch._RANGES_PER_SECOND", 10)
+    world.limits = world.intake.limits = replace(world.limits, max_ranges_rate=10)
     said = b"SERIAL 1\nHAVE %b\n200 a part\n" % have
     holder, key = await world.add(twisting(b"STAT", lambda request, answer: said))
     with trio.move_on_after(3):

@@ -80,7 +80,7 @@ async def be_silent_under_many_new_names(victim: Victim) -> None:
     "sybils/just-fast-enough",
     against="downloader",
     role="holder",
-    breaks="max_chunk_sources, min_rate",
+    breaks="max_chunk_sources, min_rate, max_slow_loss, slow_loss_share",
     expect="survived",
     within=120,
     sybils=40,
